@@ -1,0 +1,251 @@
+/* backend.h: the one table of functions that a compute backend fills.
+ *
+ * Reference semantics (shapes, formula, source) stand here and nowhere else; a backend implements them, tests hold
+ * each backend to the CPU reference and the reference to finite differences and PyTorch.
+ *
+ * Memory. Every pointer in an args struct is device memory from backend_arena() unless marked host. Matrices are
+ * row-major and dense. `storage` is the element type of parameters, activations and gradients; statistics (mean, rstd,
+ * lse) are float for storage F32/BF16 and double for F64; loss and norm scalars are double; token ids are int32.
+ * An output is marked "=" (overwritten) or "+=" (accumulated).
+ *
+ * Order and errors. Calls enqueue on the backend's one stream and return nothing; the first error is sticky and comes
+ * back from sync(). A backend never exits and never allocates inside a step: scratch is the workspace given at open.
+ *
+ * Determinism. Equal inputs give equal bits, whatever the number of threads: work and reductions are cut into pieces
+ * fixed by the shape.
+ *
+ * Steps. Values that change from step to step live in struct step_values, handed over by step_begin(), so that a
+ * backend which replays a captured step can read them from device memory. Between step_begin() and step_end() the
+ * sequence of calls is the same for each step of equal shape.
+ */
+#ifndef BAKA_KERNELS_BACKEND_H
+#define BAKA_KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct backend;
+
+enum dtype { DTYPE_F32, DTYPE_F64, DTYPE_BF16 };
+
+static inline size_t dtype_size(enum dtype t)
+{
+    return t == DTYPE_F64 ? 8 : t == DTYPE_BF16 ? 2 : 4;
+}
+
+struct backend_options {
+    enum dtype storage;
+    int threads;            /* CPU: size of the OpenMP team, >= 1 */
+    size_t workspace_bytes; /* scratch for all operators, see plan.h */
+};
+
+struct step_values {
+    int64_t step;              /* from 1; names the step in errors */
+    double lr;                 /* learning rate of this step */
+    double bias_correction[2]; /* 1 - beta1^t, 1 - beta2^t with t the number of applied updates including this */
+};
+
+/* out[m,:] = table[tokens[m],:]; backward adds rows in increasing m. Tokens are within [0, vocab). */
+struct embed_args {
+    int64_t rows, dim, vocab;
+    const int32_t *tokens; /* [rows] */
+    const void *table;     /* [vocab,dim]; forward only */
+    void *out;             /* [rows,dim] =; forward only */
+    const void *d_out;     /* [rows,dim]; backward only */
+    void *d_table;         /* [vocab,dim] +=; backward only */
+};
+
+enum norm_kind { NORM_LAYERNORM, NORM_RMSNORM };
+
+/* Residual sum and one or two normalisations of it that share their statistics (parallel residual).
+ * s = x + add[0] + add[1] (NULL ones left out; with none, `sum` must equal x and is not written);
+ * LayerNorm (Ba et al. 2016, eq. 4): y = (s - mean) * rstd * weight + bias, rstd = 1/sqrt(var + eps), biased variance;
+ * RMSNorm (Zhang & Sennrich 2019, eq. 4): y = s * rstd * weight (+ bias), rstd = 1/sqrt(mean(s^2) + eps). */
+struct norm_forward_args {
+    enum norm_kind kind;
+    int64_t rows, dim;
+    double eps;
+    const void *x;
+    const void *add[2];    /* [rows,dim] or NULL */
+    void *sum;             /* [rows,dim] = */
+    void *mean, *rstd;     /* [rows] statistics =; mean is not touched by RMSNorm */
+    const void *weight[2]; /* [dim]; weight[1] NULL when there is one output */
+    const void *bias[2];   /* [dim] or NULL */
+    void *y[2];            /* [rows,dim] = */
+};
+
+/* dx = d_residual + sum over outputs of the norm's gradient. dx may alias d_residual. */
+struct norm_backward_args {
+    enum norm_kind kind;
+    int64_t rows, dim;
+    const void *sum, *mean, *rstd;
+    const void *weight[2];
+    const void *dy[2];      /* dy[1] NULL when there is one output */
+    const void *d_residual; /* [rows,dim] or NULL */
+    void *dx;               /* [rows,dim] = */
+    void *d_weight[2];      /* [dim] += */
+    void *d_bias[2];        /* [dim] += or NULL */
+};
+
+/* y = x w^T + bias. */
+struct linear_args {
+    int64_t rows, in, out;
+    const void *x;    /* [rows,in] */
+    const void *w;    /* [out,in] */
+    const void *bias; /* [out] or NULL */
+    void *y;          /* [rows,out] = */
+};
+
+/* dx (= or +=) dy w; d_w += dy^T x; d_bias += column sums of dy. NULL outputs are skipped. */
+struct linear_backward_args {
+    int64_t rows, in, out;
+    const void *x, *w, *dy;
+    void *dx; /* [rows,in] or NULL */
+    bool dx_accumulate;
+    void *d_w;    /* [out,in] += */
+    void *d_bias; /* [out] += or NULL */
+};
+
+enum activation_kind { ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU2, ACT_SILU, ACT_ELEPHANT };
+
+/* gelu_erf: x Phi(x); gelu_tanh: Hendrycks & Gimpel's tanh form; relu2: max(x,0)^2 (So et al. 2021); silu: x sigmoid(x);
+ * elephant (Lan & Mahmood, arXiv 2310.01365): E(x) = 1/(1+u^p), u = |x/a|. Computed without overflow: for u > 1 with
+ * v = 1/u, E = v^p/(1+v^p) and |E'| = (p/a) v^(p+1)/(1+v^p)^2; E' = -(p/a) sgn(x) u^(p-1) E^2 otherwise. */
+struct activation {
+    enum activation_kind kind;
+    double a, p; /* elephant only; a > 0, p >= 1 */
+};
+
+/* First half of a feed-forward layer: pre = x w^T + bias; plain: h = f(pre); gated: pre = [g | u] with `width` columns
+ * each, h = f(g) * u (Shazeer 2020). */
+struct ffn_up_args {
+    int64_t rows, in, width;
+    struct activation act;
+    bool gated;
+    const void *x;    /* [rows,in] */
+    const void *w;    /* [width or 2*width,in] */
+    const void *bias; /* same length as w has rows, or NULL */
+    void *pre;        /* [rows,width or 2*width] = */
+    void *h;          /* [rows,width] = */
+};
+
+struct ffn_up_backward_args {
+    int64_t rows, in, width;
+    struct activation act;
+    bool gated;
+    const void *x, *w;
+    void *pre;      /* in: as forward left it; out: its gradient */
+    const void *dh; /* [rows,width] */
+    void *dx;       /* [rows,in] = or += */
+    bool dx_accumulate;
+    void *d_w;    /* += */
+    void *d_bias; /* += or NULL */
+};
+
+/* Rotary position embedding and causal softmax attention (Su et al. 2021, split-halves pairing on the first
+ * rotary_dims of each head; Vaswani et al. 2017, eq. 1; row statistics as in Dao et al. 2022).
+ * qkv holds q | k | v, each [heads*head_dim] a row. Forward rotates q and k in place (angles in fp32 or better,
+ * theta_i = base^(-2i/rotary_dims), position t within the row); backward reads the rotated form and returns the
+ * gradient of the unrotated one. Key j is visible to query t when first[t] <= j <= t (first NULL: 0). */
+struct attention_args {
+    int64_t batch, seq, heads, head_dim;
+    int64_t rotary_dims; /* even, 0 = none */
+    double rotary_base, scale;
+    const int32_t *first; /* [batch*seq] or NULL */
+    void *qkv;            /* [batch*seq, 3*heads*head_dim] rotated in place by forward */
+    void *out;            /* [batch*seq, heads*head_dim] = by forward, read by backward */
+    void *lse;            /* [batch,heads,seq] statistics, = by forward: log of the sum of exponentials */
+    const void *d_out;    /* backward only */
+    void *d_qkv;          /* backward only, = */
+};
+
+/* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
+ * dlogits = (softmax - onehot) * loss_scale on counted rows and 0 on others, dx = dlogits w, d_w += dlogits^T x.
+ * A target of -1 is not counted. Logits exist for chunk_rows rows at a time. */
+struct classifier_args {
+    int64_t rows, dim, vocab, chunk_rows;
+    const void *x;          /* [rows,dim] */
+    const void *w;          /* [vocab,dim] */
+    const int32_t *targets; /* [rows] */
+    double loss_scale;
+    void *logits;     /* [chunk_rows,vocab] scratch */
+    double *loss_sum; /* scalar += */
+    void *dx;         /* [rows,dim] = or NULL: loss only */
+    void *d_w;        /* [vocab,dim] +=; set with dx */
+};
+
+struct optimizer_tensor {
+    void *param, *grad, *m, *v; /* [n] each */
+    int64_t n;
+    bool decay;
+};
+
+/* norm = sqrt of the sum of squares over all gradients, summed in double. */
+struct grad_norm_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    double *norm; /* scalar = */
+};
+
+/* AdamW (Loshchilov & Hutter 2019, algorithm 2, decoupled as PyTorch has it):
+ * g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad); m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ * p -= lr*weight_decay*p (decayed tensors); p -= lr * (m/bc1) / (sqrt(v/bc2) + eps).
+ * A norm that is not finite leaves everything untouched. */
+struct adamw_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    const double *norm; /* from grad_norm */
+    double clip, beta1, beta2, eps, weight_decay;
+};
+
+struct backend_ops {
+    const char *name; /* "cpu" */
+
+    int (*open)(const struct backend_options *options, struct backend **out, struct err *err);
+    void (*close)(struct backend *b); /* frees the arena too */
+    /* The device kind that goes into the numerics id, as "cpu-avx512" or a GPU's name. */
+    const char *(*device_kind)(const struct backend *b);
+    /* Names and versions of the libraries that compute, for the numerics id: "onednn 2.6.3". */
+    const char *(*library_versions)(const struct backend *b);
+    /* One zeroed block, aligned to 256 bytes, once per backend. */
+    int (*arena)(struct backend *b, size_t bytes, void **base, struct err *err);
+    void (*upload)(struct backend *b, void *dst, const void *host_src, size_t bytes);
+    void (*download)(struct backend *b, void *host_dst, const void *src, size_t bytes); /* valid after sync */
+    void (*zero)(struct backend *b, void *dst, size_t bytes);
+    int (*sync)(struct backend *b, struct err *err);
+    void (*step_begin)(struct backend *b, const struct step_values *values);
+    void (*step_end)(struct backend *b);
+
+    void (*embed_forward)(struct backend *b, const struct embed_args *a);
+    void (*embed_backward)(struct backend *b, const struct embed_args *a);
+    void (*norm_forward)(struct backend *b, const struct norm_forward_args *a);
+    void (*norm_backward)(struct backend *b, const struct norm_backward_args *a);
+    void (*linear_forward)(struct backend *b, const struct linear_args *a);
+    void (*linear_backward)(struct backend *b, const struct linear_backward_args *a);
+    /* h = f(pre) and pre := d_pre, the pieces of the composed ffn_up; same structs, x, w, bias, dx, d_* unused. */
+    void (*activation_forward)(struct backend *b, const struct ffn_up_args *a);
+    void (*activation_backward)(struct backend *b, const struct ffn_up_backward_args *a);
+    void (*ffn_up_forward)(struct backend *b, const struct ffn_up_args *a);           /* composed default */
+    void (*ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *a); /* composed default */
+    void (*attention_forward)(struct backend *b, const struct attention_args *a);
+    void (*attention_backward)(struct backend *b, const struct attention_args *a);
+    void (*classifier)(struct backend *b, const struct classifier_args *a);
+    void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
+    void (*adamw)(struct backend *b, const struct adamw_args *a);
+};
+
+/* First member of every backend's own struct. */
+struct backend {
+    const struct backend_ops *ops;
+    enum dtype storage;
+};
+
+/* Opens the backend called `name` ("cpu"); an unknown or absent one is ERR_UNAVAILABLE with what there is. */
+int backend_open(const char *name, const struct backend_options *options, struct backend **out, struct err *err);
+
+/* Fills the entries of `ops` that are NULL and have a composed default. */
+void backend_fill_composed(struct backend_ops *ops);
+
+#endif

@@ -24,6 +24,8 @@ enum plan_class {
     PLAN_CLASSES
 };
 
+/* Biases and norms' biases are 0, norms' weights 1. A model.bias of true gives every linear but the head a bias, and
+ * LayerNorm too; RMSNorm never has one. */
 enum plan_init { INIT_ZERO, INIT_ONE, INIT_NORMAL };
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
@@ -54,9 +56,18 @@ struct plan {
     int parameter_count, buffer_count;
     struct plan_parameter *parameters;
     struct plan_buffer *buffers;
-    int64_t vocab, d_ff, head_dim, rotary_dims, micro_batch, logit_rows;
-    int64_t params, params_non_embedding;
-    double flops_per_token; /* training: forward and backward, docs/architecture.md says how it is counted */
+    int64_t vocab;
+    int64_t d_ff;        /* width of the feed-forward layer after ffn.match */
+    bool ffn_gated;      /* ffn.up has 2*d_ff rows: gate, then up */
+    int64_t head_dim, rotary_dims;
+    int64_t micro_batch; /* sequences */
+    int64_t logit_rows;  /* rows of the logits chunk, at most PLAN_LOGITS_BYTES of them but at least one */
+    int64_t params;
+    int64_t params_non_embedding; /* without embed.weight and head.weight */
+    /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
+     * the tied embedding; the embedding look-up, biases and norms out) + 6 * layers * dim * seq_len (attention's two
+     * products over the causal half). */
+    double flops_per_token;
     struct {
         uint64_t by_class[PLAN_CLASSES];
         uint64_t arena; /* exact size of the backend's arena */
@@ -64,16 +75,32 @@ struct plan {
     } bytes;
 };
 
-enum { PLAN_WORKSPACE_BYTES = 32 << 20 };
+enum {
+    PLAN_ALIGNMENT = 256,
+    PLAN_WORKSPACE_BYTES = 32 << 20,
+    PLAN_LOGITS_BYTES = 64 << 20,
+    PLAN_MAX_LAYERS = 8192,
+};
+#define PLAN_MAX_BYTES (UINT64_C(1) << 46) /* beyond any machine: ERR_TOO_LARGE whatever memory_bytes says */
 
-/* vocab: the data set's, used where the spec's is 0. With micro_batch auto: the largest divisor-halving of batch whose
- * total fits memory_bytes. Does not fit at micro_batch 1: ERR_TOO_LARGE, saying how much is needed. A given micro_batch
- * that does not fit: ERR_TOO_LARGE, saying which would. */
+/* vocab: the data set's, used where the spec's is 0. With micro_batch auto: batch or, halving, the
+ * largest divisor of it whose total fits memory_bytes. Does not fit at micro_batch 1: ERR_TOO_LARGE, saying how much is needed. A given micro_batch
+ * that does not fit: ERR_TOO_LARGE, saying which would. A shape that is none (heads that do not divide dim, one norm
+ * with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many layers or bytes: ERR_TOO_LARGE.
+ *
+ * Arena: parameters, gradients, moments m, moments v, activations, logits, inputs, scalars; every tensor starts at a
+ * multiple of PLAN_ALIGNMENT. Kept for the backward pass, a layer: residual sum, norm statistics, norm outputs, rotated
+ * qkv, lse, attention output, pre-activation, hidden; nothing is computed twice. "shared.*" buffers serve all layers:
+ * stream (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the
+ * branches, then gradients of their inputs), wide (gradients of qkv and of the hidden). */
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err);
 void plan_finish(struct plan *p);
 const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name);
 const struct plan_buffer *plan_find_buffer(const struct plan *p, const char *name);
-/* {"params","params_non_embedding","flops_per_token","micro_batch","bytes":{"total","arena","parameters",...}} */
+/* "parameters", "gradients", ... */
+const char *plan_class_word(enum plan_class class);
+/* {"params","params_non_embedding","flops_per_token","micro_batch","d_ff","vocab","bytes":{"total","arena","parameters",
+ * ...}}. Caller deletes. */
 cJSON *plan_to_json(const struct plan *p);
 
 #endif

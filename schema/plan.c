@@ -1,0 +1,283 @@
+/* plan.c: from a spec to a plan. The shape first, then the bytes by counting alone, and only a plan that fits gets its
+ * lists; so an absurd spec is refused quickly and without memory. */
+#include "schema/plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+#include "schema/plan_layout.h"
+
+static const struct plan_ffn {
+    enum spec_ffn type;
+    bool gated;
+} ffns[] = {
+    {FFN_GELU, false}, {FFN_RELU2, false}, {FFN_ELEPHANT, false},
+    {FFN_SWIGLU, true}, {FFN_GEGLU, true}, {FFN_ELEPHANT_GLU, true},
+};
+
+static const int64_t field_max = INT64_C(1) << 40;
+
+static int check_range(const char *path, int64_t value, struct err *err)
+{
+    if (value < 1)
+        return err_set_at(err, ERR_INVALID, path, "%" PRId64 " is not allowed: at least 1", value);
+    if (value > field_max)
+        return err_set_at(err, ERR_TOO_LARGE, path, "%" PRId64 " is too large to plan for", value);
+    return 0;
+}
+
+/* A gelu layer of width w has 2*d*w parameters in its products, a gated one 3*d*w, and FLOPs in the same ratio: so both
+ * matches give 2/3 of the width. */
+static int64_t matched_width(bool gated, int64_t d_ff, enum spec_match match)
+{
+    if (match == MATCH_NONE || !gated)
+        return d_ff;
+    int64_t eighths = (2 * d_ff + 12) / 24; /* 2/3 of d_ff in units of 8, to the nearest */
+    return eighths < 1 ? 8 : 8 * eighths;
+}
+
+static int find_vocab(const struct spec *s, int64_t data_vocab, int64_t *out, struct err *err)
+{
+    if (s->model.vocab > 0 && s->model.vocab < data_vocab)
+        return err_set_at(err, ERR_INVALID, "model.vocab",
+                          "%" PRId64 " is less than the data set's vocabulary of %" PRId64, s->model.vocab, data_vocab);
+    int64_t vocab = s->model.vocab > 0 ? s->model.vocab : data_vocab;
+    if (vocab < 1)
+        return err_set_at(err, ERR_INVALID, "model.vocab",
+                          "not set, and there is no data set to take the vocabulary from");
+    *out = vocab;
+    return check_range("model.vocab", vocab, err);
+}
+
+static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shape *out, struct err *err)
+{
+    struct plan_shape h = {
+        .dim = s->model.dim,
+        .layers = s->model.layers,
+        .heads = s->model.heads,
+        .seq_len = s->train.seq_len,
+        .layernorm = s->model.norm == SPEC_NORM_LAYERNORM,
+        .bias = s->model.bias,
+        .tied = s->model.tie_embeddings,
+        .parallel = s->model.parallel_residual,
+        .documents = s->data.reset == RESET_DOCUMENT,
+        .norms = (int)s->model.norms,
+    };
+    int rc = find_vocab(s, data_vocab, &h.vocab, err);
+    if (rc == 0)
+        rc = check_range("model.dim", h.dim, err);
+    if (rc == 0)
+        rc = check_range("model.layers", h.layers, err);
+    if (rc == 0)
+        rc = check_range("model.heads", h.heads, err);
+    if (rc == 0)
+        rc = check_range("train.seq_len", h.seq_len, err);
+    if (rc == 0)
+        rc = check_range("train.batch", s->train.batch, err);
+    int64_t d_ff = s->model.d_ff == 0 && rc == 0 ? 4 * h.dim : s->model.d_ff;
+    if (rc == 0)
+        rc = check_range("model.d_ff", d_ff, err);
+    if (rc != 0)
+        return rc;
+    if (h.layers > PLAN_MAX_LAYERS)
+        return err_set_at(err, ERR_TOO_LARGE, "model.layers", "%" PRId64 " layers: at most %d can be planned",
+                          h.layers, PLAN_MAX_LAYERS);
+    if (h.dim % h.heads != 0)
+        return err_set_at(err, ERR_INVALID, "model.heads", "%" PRId64 " heads do not divide model.dim %" PRId64,
+                          h.heads, h.dim);
+    if (s->model.norms != 1 && s->model.norms != 2)
+        return err_set_at(err, ERR_INVALID, "model.norms", "%" PRId64 " is not allowed: 1 or 2", s->model.norms);
+    if (h.norms == 1 && !h.parallel)
+        return err_set_at(err, ERR_INVALID, "model.norms",
+                          "1 norm a block needs model.parallel_residual: the sequential residual has two");
+    if (!(s->model.rotary_pct >= 0 && s->model.rotary_pct <= 1))
+        return err_set_at(err, ERR_INVALID, "model.rotary_pct", "%.17g is not allowed: 0 to 1", s->model.rotary_pct);
+    h.head_dim = h.dim / h.heads;
+
+    const struct plan_ffn *ffn = NULL;
+    for (size_t i = 0; i < sizeof(ffns) / sizeof(ffns[0]); i++)
+        if (ffns[i].type == s->model.ffn.type)
+            ffn = &ffns[i];
+    if (!ffn)
+        return err_set_at(err, ERR_INVALID, "model.ffn.type", "no such feed-forward layer");
+    h.ffn_gated = ffn->gated;
+    h.d_ff = matched_width(ffn->gated, d_ff, s->model.ffn.match);
+    *out = h;
+    return 0;
+}
+
+/* Largest divisor of n that is at most limit (1 <= limit <= n <= 2^40: at most 2^20 rounds). */
+static int64_t divisor_up_to(int64_t n, int64_t limit)
+{
+    int64_t best = 1;
+    for (int64_t i = 1; i * i <= n; i++) {
+        if (n % i != 0)
+            continue;
+        if (i <= limit && i > best)
+            best = i;
+        if (n / i <= limit && n / i > best)
+            best = n / i;
+    }
+    return best;
+}
+
+/* Bytes of the arena and the workspace at a micro-batch; UINT64_MAX when they are beyond PLAN_MAX_BYTES. */
+static uint64_t total_at(const struct plan_layout *parameters, const struct plan_shape *shape, int64_t micro_batch)
+{
+    struct plan_shape h = *shape;
+    struct plan_layout l = *parameters;
+    h.micro_batch = micro_batch;
+    l.shape = &h;
+    plan_layout_buffers(&l);
+    if (l.overflow || l.end > PLAN_MAX_BYTES - PLAN_WORKSPACE_BYTES)
+        return UINT64_MAX;
+    return l.end + PLAN_WORKSPACE_BYTES;
+}
+
+/* Largest of batch, halved from divisor to divisor, that fits; 0 when not even 1 does. */
+static int64_t fitting_micro_batch(const struct plan_layout *parameters, const struct plan_shape *shape, int64_t batch,
+                                   uint64_t limit)
+{
+    for (int64_t n = batch;; n = divisor_up_to(batch, n / 2)) {
+        if (total_at(parameters, shape, n) <= limit)
+            return n;
+        if (n == 1)
+            return 0;
+    }
+}
+
+static double mebibytes(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static int choose_micro_batch(const struct spec *s, const struct plan_device *device,
+                              const struct plan_layout *parameters, struct plan_shape *shape, struct err *err)
+{
+    uint64_t limit = device->memory_bytes ? device->memory_bytes : PLAN_MAX_BYTES;
+    if (limit > PLAN_MAX_BYTES)
+        limit = PLAN_MAX_BYTES;
+    int64_t wanted = s->train.micro_batch;
+    if (wanted < 0 || wanted > s->train.batch)
+        return err_set_at(err, ERR_INVALID, "train.micro_batch",
+                          "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", wanted, s->train.batch);
+    if (wanted != MICRO_BATCH_AUTO && total_at(parameters, shape, wanted) <= limit) {
+        shape->micro_batch = wanted;
+        return 0;
+    }
+    int64_t fits = fitting_micro_batch(parameters, shape, s->train.batch, limit);
+    if (fits == 0) {
+        uint64_t least = total_at(parameters, shape, 1);
+        if (least == UINT64_MAX)
+            return err_set_at(err, ERR_TOO_LARGE, "model", "needs more than %.0f TiB even with train.micro_batch 1",
+                              mebibytes(PLAN_MAX_BYTES) / (1 << 20));
+        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
+                          "needs %.1f MiB with train.micro_batch 1, the device has %.1f MiB", mebibytes(least),
+                          mebibytes(limit));
+    }
+    if (wanted != MICRO_BATCH_AUTO) {
+        uint64_t needed = total_at(parameters, shape, wanted);
+        if (needed == UINT64_MAX)
+            return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
+                              "%" PRId64 " needs more than %.0f TiB; train.micro_batch %" PRId64 " fits", wanted,
+                              mebibytes(PLAN_MAX_BYTES) / (1 << 20), fits);
+        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
+                          "%" PRId64 " needs %.1f MiB, the device has %.1f MiB; train.micro_batch %" PRId64 " fits",
+                          wanted, mebibytes(needed), mebibytes(limit), fits);
+    }
+    shape->micro_batch = fits;
+    return 0;
+}
+
+static void *allocate_list(size_t count, size_t size)
+{
+    void *list = calloc(count, size);
+    if (!list)
+        abort();
+    return list;
+}
+
+static int64_t count_rotary_dims(double share, int64_t head_dim)
+{
+    /* 1e-9 takes back what the product of a decimal share with a whole number loses. */
+    return (int64_t)floor(share * (double)head_dim + 1e-9) / 2 * 2;
+}
+
+int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err)
+{
+    struct plan_shape shape;
+    int rc = find_shape(s, vocab, &shape, err);
+    if (rc != 0)
+        return rc;
+
+    struct plan_layout counted = {.shape = &shape, .device = device};
+    plan_layout_parameters(&counted);
+    if (counted.overflow || counted.end > PLAN_MAX_BYTES)
+        return err_set_at(err, ERR_TOO_LARGE, "model", "parameters, gradients and moments alone need more than %.0f TiB",
+                          mebibytes(PLAN_MAX_BYTES) / (1 << 20));
+    rc = choose_micro_batch(s, device, &counted, &shape, err);
+    if (rc != 0)
+        return rc;
+
+    struct plan_layout with_buffers = counted;
+    plan_layout_buffers(&with_buffers);
+    struct plan_layout l = {
+        .shape = &shape,
+        .device = device,
+        .parameters = allocate_list((size_t)with_buffers.parameter_count, sizeof(struct plan_parameter)),
+        .buffers = allocate_list((size_t)with_buffers.buffer_count, sizeof(struct plan_buffer)),
+    };
+    plan_layout_parameters(&l);
+    plan_layout_buffers(&l);
+
+    struct plan p = {
+        .parameter_count = l.parameter_count,
+        .buffer_count = l.buffer_count,
+        .parameters = l.parameters,
+        .buffers = l.buffers,
+        .vocab = shape.vocab,
+        .d_ff = shape.d_ff,
+        .ffn_gated = shape.ffn_gated,
+        .head_dim = shape.head_dim,
+        .rotary_dims = count_rotary_dims(s->model.rotary_pct, shape.head_dim),
+        .micro_batch = shape.micro_batch,
+        .logit_rows = l.logit_rows,
+        .params = (int64_t)l.params,
+        .params_non_embedding = (int64_t)(l.params - l.params_embedding),
+        .flops_per_token = 6.0 * (double)l.params_in_products +
+                           6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
+    };
+    memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
+    p.bytes.by_class[PLAN_WORKSPACE] = PLAN_WORKSPACE_BYTES;
+    p.bytes.arena = l.end;
+    p.bytes.total = l.end + PLAN_WORKSPACE_BYTES;
+    *out = p;
+    return 0;
+}
+
+void plan_finish(struct plan *p)
+{
+    if (!p)
+        return;
+    free(p->parameters);
+    free(p->buffers);
+    memset(p, 0, sizeof(*p));
+}
+
+const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name)
+{
+    for (int i = 0; i < p->parameter_count; i++)
+        if (strcmp(p->parameters[i].name, name) == 0)
+            return &p->parameters[i];
+    return NULL;
+}
+
+const struct plan_buffer *plan_find_buffer(const struct plan *p, const char *name)
+{
+    for (int i = 0; i < p->buffer_count; i++)
+        if (strcmp(p->buffers[i].name, name) == 0)
+            return &p->buffers[i];
+    return NULL;
+}

@@ -1,0 +1,31 @@
+/* plan_json.c: a plan as people and the API read it. */
+#include "schema/plan.h"
+
+#include "base/json.h"
+
+const char *plan_class_word(enum plan_class class)
+{
+    static const char *const words[PLAN_CLASSES] = {
+        [PLAN_PARAMETERS] = "parameters", [PLAN_GRADIENTS] = "gradients", [PLAN_MOMENTS] = "moments",
+        [PLAN_ACTIVATIONS] = "activations", [PLAN_LOGITS] = "logits", [PLAN_INPUTS] = "inputs",
+        [PLAN_SCALARS] = "scalars", [PLAN_WORKSPACE] = "workspace",
+    };
+    return words[class];
+}
+
+cJSON *plan_to_json(const struct plan *p)
+{
+    cJSON *json = cJSON_CreateObject();
+    json_add_int64(json, "params", p->params);
+    json_add_int64(json, "params_non_embedding", p->params_non_embedding);
+    json_add_double(json, "flops_per_token", p->flops_per_token);
+    json_add_int64(json, "micro_batch", p->micro_batch);
+    json_add_int64(json, "d_ff", p->d_ff);
+    json_add_int64(json, "vocab", p->vocab);
+    cJSON *bytes = cJSON_AddObjectToObject(json, "bytes");
+    json_add_int64(bytes, "total", (int64_t)p->bytes.total);
+    json_add_int64(bytes, "arena", (int64_t)p->bytes.arena);
+    for (int c = 0; c < PLAN_CLASSES; c++)
+        json_add_int64(bytes, plan_class_word((enum plan_class)c), (int64_t)p->bytes.by_class[c]);
+    return json;
+}

@@ -1,0 +1,191 @@
+#include "schema/plan_layout.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t multiply(struct plan_layout *l, uint64_t a, uint64_t b)
+{
+    uint64_t product = 0;
+    if (__builtin_mul_overflow(a, b, &product))
+        l->overflow = true;
+    return product;
+}
+
+static uint64_t add(struct plan_layout *l, uint64_t a, uint64_t b)
+{
+    uint64_t sum = 0;
+    if (__builtin_add_overflow(a, b, &sum))
+        l->overflow = true;
+    return sum;
+}
+
+static uint64_t align(struct plan_layout *l, uint64_t bytes)
+{
+    return add(l, bytes, PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+}
+
+/* Names are for both lists; layer < 0 has none in front. */
+static void name_tensor(char out[64], int64_t layer, const char *name)
+{
+    if (layer < 0)
+        snprintf(out, 64, "%s", name);
+    else
+        snprintf(out, 64, "layers.%lld.%s", (long long)layer, name);
+}
+
+enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, VECTOR };
+
+static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
+                            enum role role, enum plan_init init, double init_std)
+{
+    uint64_t count = multiply(l, (uint64_t)rows, (uint64_t)cols);
+    if (l->parameters) {
+        struct plan_parameter *p = &l->parameters[l->parameter_count];
+        memset(p, 0, sizeof(*p));
+        name_tensor(p->name, layer, name);
+        p->rows = rows;
+        p->cols = cols;
+        p->decay = role != VECTOR;
+        p->init = init;
+        p->init_std = init_std;
+        p->param = p->grad = l->storage_bytes;
+        p->m = p->v = l->moment_bytes;
+    }
+    l->parameter_count++;
+    l->params = add(l, l->params, count);
+    if (role == EMBEDDING || role == TIED_EMBEDDING || role == HEAD)
+        l->params_embedding = add(l, l->params_embedding, count);
+    if (role == IN_PRODUCT || role == TIED_EMBEDDING || role == HEAD)
+        l->params_in_products = add(l, l->params_in_products, count);
+    l->storage_bytes = add(l, l->storage_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
+    l->moment_bytes = add(l, l->moment_bytes, align(l, multiply(l, count, l->device->statistic_bytes)));
+}
+
+static void place_norm(struct plan_layout *l, int64_t layer, const char *weight, const char *bias)
+{
+    place_parameter(l, layer, weight, l->shape->dim, 1, VECTOR, INIT_ONE, 0);
+    if (l->shape->layernorm && l->shape->bias)
+        place_parameter(l, layer, bias, l->shape->dim, 1, VECTOR, INIT_ZERO, 0);
+}
+
+static void place_linear(struct plan_layout *l, int64_t layer, const char *weight, const char *bias, int64_t out,
+                         int64_t in, double init_std)
+{
+    place_parameter(l, layer, weight, out, in, IN_PRODUCT, INIT_NORMAL, init_std);
+    if (l->shape->bias)
+        place_parameter(l, layer, bias, out, 1, VECTOR, INIT_ZERO, 0);
+}
+
+void plan_layout_parameters(struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    /* GPT-NeoX: small init (Nguyen & Salazar 2019) everywhere, Wang's on what is added to the residual stream. */
+    double std = sqrt(2.0 / (5.0 * (double)s->dim));
+    double output_std = 2.0 / ((double)s->layers * sqrt((double)s->dim));
+
+    place_parameter(l, -1, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL, std);
+    for (int64_t i = 0; i < s->layers; i++) {
+        place_norm(l, i, "norm1.weight", "norm1.bias");
+        if (s->norms == 2)
+            place_norm(l, i, "norm2.weight", "norm2.bias");
+        place_linear(l, i, "attn.qkv.weight", "attn.qkv.bias", 3 * s->dim, s->dim, std);
+        place_linear(l, i, "attn.out.weight", "attn.out.bias", s->dim, s->dim, output_std);
+        place_linear(l, i, "ffn.up.weight", "ffn.up.bias", (s->ffn_gated ? 2 : 1) * s->d_ff, s->dim, std);
+        place_linear(l, i, "ffn.down.weight", "ffn.down.bias", s->dim, s->d_ff, output_std);
+    }
+    place_norm(l, -1, "final_norm.weight", "final_norm.bias");
+    if (!s->tied)
+        place_parameter(l, -1, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
+
+    l->by_class[PLAN_PARAMETERS] = l->storage_bytes;
+    l->by_class[PLAN_GRADIENTS] = l->storage_bytes;
+    l->by_class[PLAN_MOMENTS] = multiply(l, 2, l->moment_bytes);
+    l->end = add(l, multiply(l, 2, l->storage_bytes), l->by_class[PLAN_MOMENTS]);
+    for (int i = 0; l->parameters && i < l->parameter_count; i++) {
+        struct plan_parameter *p = &l->parameters[i];
+        p->grad += l->storage_bytes;
+        p->m += 2 * l->storage_bytes;
+        p->v += 2 * l->storage_bytes + l->moment_bytes;
+    }
+}
+
+static void place_buffer(struct plan_layout *l, int64_t layer, const char *name, enum plan_class class, uint64_t bytes)
+{
+    uint64_t aligned = align(l, bytes);
+    if (l->buffers) {
+        struct plan_buffer *b = &l->buffers[l->buffer_count];
+        memset(b, 0, sizeof(*b));
+        name_tensor(b->name, layer, name);
+        b->class = class;
+        b->offset = l->end;
+        b->bytes = bytes;
+    }
+    l->buffer_count++;
+    l->by_class[class] = add(l, l->by_class[class], aligned);
+    l->end = add(l, l->end, aligned);
+}
+
+/* Rows of `width` elements, one a position of the micro-batch. */
+static void place_rows(struct plan_layout *l, int64_t layer, const char *name, uint64_t rows, int64_t width)
+{
+    uint64_t count = multiply(l, rows, (uint64_t)width);
+    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->storage_bytes));
+}
+
+static void place_statistics(struct plan_layout *l, int64_t layer, const char *name, uint64_t count)
+{
+    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->statistic_bytes));
+}
+
+static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
+{
+    const struct plan_shape *s = l->shape;
+    place_rows(l, i, "sum1", rows, s->dim);
+    if (s->layernorm)
+        place_statistics(l, i, "mean1", rows);
+    place_statistics(l, i, "rstd1", rows);
+    place_rows(l, i, "n1", rows, s->dim);
+    if (!s->parallel) {
+        place_rows(l, i, "sum2", rows, s->dim);
+        if (s->layernorm)
+            place_statistics(l, i, "mean2", rows);
+        place_statistics(l, i, "rstd2", rows);
+    }
+    if (s->norms == 2)
+        place_rows(l, i, "n2", rows, s->dim);
+    place_rows(l, i, "qkv", rows, 3 * s->dim);
+    place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
+    place_rows(l, i, "attn", rows, s->dim);
+    place_rows(l, i, "pre", rows, (s->ffn_gated ? 2 : 1) * s->d_ff);
+    place_rows(l, i, "hidden", rows, s->d_ff);
+}
+
+void plan_layout_buffers(struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->seq_len);
+    for (int64_t i = 0; i < s->layers; i++)
+        place_layer(l, i, rows);
+    place_rows(l, -1, "final.sum", rows, s->dim);
+    if (s->layernorm)
+        place_statistics(l, -1, "final.mean", rows);
+    place_statistics(l, -1, "final.rstd", rows);
+    place_rows(l, -1, "shared.stream", rows, s->dim);
+    place_rows(l, -1, "shared.branch1", rows, s->dim);
+    place_rows(l, -1, "shared.branch2", rows, s->dim);
+    place_rows(l, -1, "shared.wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
+
+    uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
+    uint64_t chunk = logit_row ? PLAN_LOGITS_BYTES / logit_row : 0;
+    chunk = chunk < 1 ? 1 : chunk > rows ? rows : chunk;
+    l->logit_rows = (int64_t)chunk;
+    place_buffer(l, -1, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
+
+    place_buffer(l, -1, "tokens", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
+    place_buffer(l, -1, "targets", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
+    if (s->documents)
+        place_buffer(l, -1, "first", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
+    place_buffer(l, -1, "loss_sum", PLAN_SCALARS, sizeof(double));
+    place_buffer(l, -1, "grad_norm", PLAN_SCALARS, sizeof(double));
+}

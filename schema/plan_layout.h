@@ -1,0 +1,38 @@
+/* plan_layout.h: places tensors in the arena, for plan.c only.
+ *
+ * A walk either lists (arrays given) or only counts (arrays NULL); both see the same tensors in the same order, so what
+ * was counted is what gets listed. Sums are checked: an overflow sets `overflow` and the numbers mean nothing. Walks
+ * allocate nothing.
+ */
+#ifndef BAKA_SCHEMA_PLAN_LAYOUT_H
+#define BAKA_SCHEMA_PLAN_LAYOUT_H
+
+#include "schema/plan.h"
+
+/* What the tensors' shapes follow from. */
+struct plan_shape {
+    int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, micro_batch;
+    bool ffn_gated, layernorm, bias, tied, parallel, documents;
+    int norms; /* 1 or 2 a block */
+};
+
+struct plan_layout {
+    const struct plan_shape *shape;
+    const struct plan_device *device;
+    struct plan_parameter *parameters; /* NULL: count only */
+    struct plan_buffer *buffers;       /* NULL: count only */
+    int parameter_count, buffer_count;
+    uint64_t params, params_embedding, params_in_products;
+    uint64_t storage_bytes, moment_bytes; /* of all parameters, and of one moment of all */
+    uint64_t by_class[PLAN_CLASSES];
+    uint64_t end; /* of the arena so far */
+    int64_t logit_rows;
+    bool overflow;
+};
+
+/* Fields of `shape` are at least 1 and at most 2^40. First the parameters with gradients and moments, then the buffers
+ * of the shape's micro_batch, which may be repeated with another one after setting end, by_class and buffer_count back. */
+void plan_layout_parameters(struct plan_layout *l);
+void plan_layout_buffers(struct plan_layout *l);
+
+#endif

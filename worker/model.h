@@ -14,7 +14,9 @@
 struct err;
 struct model;
 
-/* Takes the backend (opened with plan->bytes.by_class[PLAN_WORKSPACE]); plan and spec must outlive the model. */
+/* Takes the backend (opened with plan->bytes.by_class[PLAN_WORKSPACE]), but on failure it stays the caller's to close;
+ * plan (made for the backend's storage) and spec must outlive the model. Errors: the backend's arena (ERR_NO_MEMORY),
+ * ERR_INTERNAL when plan and spec do not belong together. */
 int model_create(const struct spec *spec, const struct plan *plan, struct backend *backend, struct model **out,
                  struct err *err);
 void model_destroy(struct model *m); /* closes the backend too */
@@ -22,7 +24,8 @@ void model_destroy(struct model *m); /* closes the backend too */
 int model_init_parameters(struct model *m, int64_t seed, struct err *err);
 
 void model_zero_gradients(struct model *m); /* and the loss sum */
-/* rows <= plan->micro_batch sequences of seq_len; host arrays [rows*seq_len]. Adds to the gradients d(loss)/dp with
+/* rows <= plan->micro_batch sequences of seq_len; host arrays [rows*seq_len], `first` being read (and needed) with
+ * data.reset document only. Adds to the gradients d(loss)/dp with
  * loss = loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
 void model_forward_backward(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets,
                             const int32_t *first, double loss_scale);

@@ -1,0 +1,39 @@
+/* block_attention.c: causal self-attention between its two projections, q, k and v as one product. */
+#include <math.h>
+#include "worker/model_parts.h"
+
+static struct attention_args attention_of(const struct model *m, const struct model_layer *layer)
+{
+    return (struct attention_args){
+        .batch = m->batch,
+        .seq = m->spec->train.seq_len,
+        .heads = m->spec->model.heads,
+        .head_dim = m->plan->head_dim,
+        .rotary_dims = m->plan->rotary_dims,
+        .rotary_base = m->spec->model.rotary_base,
+        .scale = 1.0 / sqrt((double)m->plan->head_dim),
+        .first = m->first,
+        .qkv = layer->qkv_rows,
+        .out = layer->attn_rows,
+        .lse = layer->lse,
+    };
+}
+
+void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+{
+    struct attention_args a = attention_of(m, layer);
+    linear_apply(m, &layer->qkv, x, layer->qkv_rows);
+    m->ops->attention_forward(m->backend, &a);
+    linear_apply(m, &layer->attn_out, layer->attn_rows, out);
+}
+
+void block_attention_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
+                              void *scratch)
+{
+    struct attention_args a = attention_of(m, layer);
+    linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, scratch);
+    a.d_out = scratch;
+    a.d_qkv = m->wide_rows;
+    m->ops->attention_backward(m->backend, &a);
+    linear_gradient(m, &layer->qkv, x, m->wide_rows, dx);
+}

@@ -1,0 +1,30 @@
+/* block_parallel.c: x + attn(n1(x)) + ffn(n2(x)) (GPT-J, GPT-NeoX). With two norms both come from one pass with shared
+ * statistics; with one (the blog's BakaNet) n2 = n1. The sums wait for the next norm. */
+#include "worker/ffn.h"
+#include "worker/model_parts.h"
+
+static void parallel_forward(struct model *m, struct model_layer *layer, struct stream *stream)
+{
+    struct norm_site *norm = &layer->norm[0];
+    norm_site_forward(m, norm, stream);
+    block_attention_forward(m, layer, norm->y[0], m->branch_rows[0]);
+    m->ffn->forward(m, layer, norm->y[1] ? norm->y[1] : norm->y[0], m->branch_rows[1]);
+    stream->add[0] = m->branch_rows[0];
+    stream->add[1] = m->branch_rows[1];
+}
+
+static void parallel_backward(struct model *m, struct model_layer *layer)
+{
+    struct norm_site *norm = &layer->norm[0];
+    void *d_y0 = m->branch_rows[0], *d_y1 = m->branch_rows[1];
+    block_attention_backward(m, layer, norm->y[0], m->stream_rows, d_y0, d_y1);
+    if (norm->y[1]) {
+        m->ffn->backward(m, layer, norm->y[1], m->stream_rows, d_y1, false);
+        norm_site_backward(m, norm, d_y0, d_y1, false);
+    } else {
+        m->ffn->backward(m, layer, norm->y[0], m->stream_rows, d_y0, true);
+        norm_site_backward(m, norm, d_y0, NULL, false);
+    }
+}
+
+const struct block block_parallel = {.forward = parallel_forward, .backward = parallel_backward};

@@ -1,0 +1,44 @@
+/* ffn_dense.c: two products around an activation, W2 f(W1 x), or three around a gated one, W3 (f(Wg x) * (Wu x)). Gate
+ * and up are one product of 2*d_ff rows. The backend's ffn_up keeps the pre-activation, which its backward turns into
+ * the gradient in place. */
+#include "worker/ffn.h"
+
+#include "worker/model_parts.h"
+
+void ffn_dense_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+{
+    m->ops->ffn_up_forward(m->backend, &(struct ffn_up_args){
+                                           .rows = m->rows,
+                                           .in = layer->ffn_up.in,
+                                           .width = m->plan->d_ff,
+                                           .act = m->activation,
+                                           .gated = m->ffn->gated,
+                                           .x = x,
+                                           .w = layer->ffn_up.weight.value,
+                                           .bias = layer->ffn_up.bias.value,
+                                           .pre = layer->pre,
+                                           .h = layer->hidden,
+                                       });
+    linear_apply(m, &layer->ffn_down, layer->hidden, out);
+}
+
+void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
+                        bool dx_accumulate)
+{
+    linear_gradient(m, &layer->ffn_down, layer->hidden, d_out, m->wide_rows);
+    m->ops->ffn_up_backward(m->backend, &(struct ffn_up_backward_args){
+                                            .rows = m->rows,
+                                            .in = layer->ffn_up.in,
+                                            .width = m->plan->d_ff,
+                                            .act = m->activation,
+                                            .gated = m->ffn->gated,
+                                            .x = x,
+                                            .w = layer->ffn_up.weight.value,
+                                            .pre = layer->pre,
+                                            .dh = m->wide_rows,
+                                            .dx = dx,
+                                            .dx_accumulate = dx_accumulate,
+                                            .d_w = layer->ffn_up.weight.grad,
+                                            .d_bias = layer->ffn_up.bias.grad,
+                                        });
+}

@@ -1,0 +1,270 @@
+/* model.c: a model's life: arena, tensors by the plan's names, loss, optimizer step. model_pass.c runs a micro-batch,
+ * model_state.c serves checkpoints, init.c draws the first values. */
+#include "worker/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "worker/ffn.h"
+#include "worker/model_parts.h"
+
+/* Finds tensors in the order in which the plan lists them, so that a search starts where the one before ended. */
+struct finder {
+    struct model *m;
+    int64_t layer; /* -1: names stand alone */
+    int parameter, buffer;
+    char missing[72];
+};
+
+static void finder_name(const struct finder *f, const char *name, char out[64])
+{
+    if (f->layer < 0)
+        snprintf(out, 64, "%s", name);
+    else
+        snprintf(out, 64, "layers.%lld.%s", (long long)f->layer, name);
+}
+
+static struct weight find_weight(struct finder *f, const char *name)
+{
+    const struct plan *plan = f->m->plan;
+    char full[64];
+    finder_name(f, name, full);
+    for (int i = 0; i < plan->parameter_count; i++) {
+        int at = (f->parameter + i) % plan->parameter_count;
+        const struct plan_parameter *p = &plan->parameters[at];
+        if (strcmp(p->name, full) != 0)
+            continue;
+        f->parameter = at;
+        return (struct weight){.value = f->m->arena + p->param, .grad = f->m->arena + p->grad};
+    }
+    snprintf(f->missing, sizeof(f->missing), "%s", full);
+    return (struct weight){0};
+}
+
+static void *find_buffer(struct finder *f, const char *name)
+{
+    const struct plan *plan = f->m->plan;
+    char full[64];
+    finder_name(f, name, full);
+    for (int i = 0; i < plan->buffer_count; i++) {
+        int at = (f->buffer + i) % plan->buffer_count;
+        const struct plan_buffer *b = &plan->buffers[at];
+        if (strcmp(b->name, full) != 0)
+            continue;
+        f->buffer = at;
+        return f->m->arena + b->offset;
+    }
+    snprintf(f->missing, sizeof(f->missing), "%s", full);
+    return NULL;
+}
+
+static struct linear find_linear(struct finder *f, const char *weight, const char *bias, int64_t out, int64_t in)
+{
+    struct linear linear = {.weight = find_weight(f, weight), .in = in, .out = out};
+    if (f->m->spec->model.bias)
+        linear.bias = find_weight(f, bias);
+    return linear;
+}
+
+static void find_norm_weights(struct finder *f, struct norm_site *site, int output, const char *weight,
+                              const char *bias)
+{
+    site->weight[output] = find_weight(f, weight);
+    if (f->m->norm_kind == NORM_LAYERNORM && f->m->spec->model.bias)
+        site->bias[output] = find_weight(f, bias);
+}
+
+static void find_norm_buffers(struct finder *f, struct norm_site *site, const char *sum, const char *mean,
+                              const char *rstd)
+{
+    site->sum = find_buffer(f, sum);
+    if (f->m->norm_kind == NORM_LAYERNORM)
+        site->mean = find_buffer(f, mean);
+    site->rstd = find_buffer(f, rstd);
+}
+
+static void find_layer(struct finder *f, struct model_layer *layer)
+{
+    const struct spec *s = f->m->spec;
+    int64_t d = s->model.dim, width = f->m->plan->d_ff, up = (f->m->ffn->gated ? 2 : 1) * width;
+    bool parallel = s->model.parallel_residual;
+
+    find_norm_weights(f, &layer->norm[0], 0, "norm1.weight", "norm1.bias");
+    if (s->model.norms == 2)
+        find_norm_weights(f, &layer->norm[parallel ? 0 : 1], parallel ? 1 : 0, "norm2.weight", "norm2.bias");
+    layer->qkv = find_linear(f, "attn.qkv.weight", "attn.qkv.bias", 3 * d, d);
+    layer->attn_out = find_linear(f, "attn.out.weight", "attn.out.bias", d, d);
+    layer->ffn_up = find_linear(f, "ffn.up.weight", "ffn.up.bias", up, d);
+    layer->ffn_down = find_linear(f, "ffn.down.weight", "ffn.down.bias", d, width);
+
+    find_norm_buffers(f, &layer->norm[0], "sum1", "mean1", "rstd1");
+    layer->norm[0].y[0] = find_buffer(f, "n1");
+    if (!parallel)
+        find_norm_buffers(f, &layer->norm[1], "sum2", "mean2", "rstd2");
+    if (s->model.norms == 2)
+        layer->norm[parallel ? 0 : 1].y[parallel ? 1 : 0] = find_buffer(f, "n2");
+    layer->qkv_rows = find_buffer(f, "qkv");
+    layer->lse = find_buffer(f, "lse");
+    layer->attn_rows = find_buffer(f, "attn");
+    layer->pre = find_buffer(f, "pre");
+    layer->hidden = find_buffer(f, "hidden");
+}
+
+static int find_tensors(struct model *m, struct err *err)
+{
+    struct finder f = {.m = m, .layer = -1};
+    m->embed = find_weight(&f, "embed.weight");
+    for (f.layer = 0; f.layer < m->spec->model.layers; f.layer++)
+        find_layer(&f, &m->layers[f.layer]);
+    f.layer = -1;
+    find_norm_weights(&f, &m->final_norm, 0, "final_norm.weight", "final_norm.bias");
+    m->head = m->spec->model.tie_embeddings ? m->embed : find_weight(&f, "head.weight");
+    find_norm_buffers(&f, &m->final_norm, "final.sum", "final.mean", "final.rstd");
+    m->stream_rows = find_buffer(&f, "shared.stream");
+    m->final_norm.y[0] = m->stream_rows;
+    m->branch_rows[0] = find_buffer(&f, "shared.branch1");
+    m->branch_rows[1] = find_buffer(&f, "shared.branch2");
+    m->wide_rows = find_buffer(&f, "shared.wide");
+    m->logits = find_buffer(&f, "logits");
+    m->tokens = find_buffer(&f, "tokens");
+    m->targets = find_buffer(&f, "targets");
+    if (m->spec->data.reset == RESET_DOCUMENT)
+        m->first = find_buffer(&f, "first");
+    m->loss_sum = find_buffer(&f, "loss_sum");
+    m->grad_norm = find_buffer(&f, "grad_norm");
+    if (f.missing[0])
+        return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
+    return 0;
+}
+
+static void list_optimizer_tensors(struct model *m)
+{
+    const struct plan *plan = m->plan;
+    for (int i = 0; i < plan->parameter_count; i++) {
+        const struct plan_parameter *p = &plan->parameters[i];
+        m->tensors[i] = (struct optimizer_tensor){
+            .param = m->arena + p->param,
+            .grad = m->arena + p->grad,
+            .m = m->arena + p->m,
+            .v = m->arena + p->v,
+            .n = p->rows * p->cols,
+            .decay = p->decay,
+        };
+    }
+    m->gradients = m->tensors[0].grad;
+    m->gradient_bytes = plan->bytes.by_class[PLAN_GRADIENTS];
+}
+
+static void *allocate_list(size_t count, size_t size)
+{
+    void *list = calloc(count, size);
+    if (!list)
+        abort();
+    return list;
+}
+
+static void release_lists(struct model *m)
+{
+    free(m->layers);
+    free(m->tensors);
+    free(m);
+}
+
+int model_create(const struct spec *spec, const struct plan *plan, struct backend *backend, struct model **out,
+                 struct err *err)
+{
+    const struct ffn *ffn = ffn_find(spec->model.ffn.type);
+    if (!ffn || ffn->gated != plan->ffn_gated)
+        return err_set_at(err, ERR_INTERNAL, "model.ffn.type", "the plan is not of this feed-forward layer");
+    void *arena = NULL;
+    int rc = backend->ops->arena(backend, plan->bytes.arena, &arena, err);
+    if (rc != 0)
+        return rc;
+
+    struct model *m = allocate_list(1, sizeof(*m));
+    m->spec = spec;
+    m->plan = plan;
+    m->backend = backend;
+    m->ops = backend->ops;
+    m->block = spec->model.parallel_residual ? &block_parallel : &block_sequential;
+    m->ffn = ffn;
+    m->activation = ffn->activation(spec);
+    m->arena = arena;
+    m->norm_kind = spec->model.norm == SPEC_NORM_LAYERNORM ? NORM_LAYERNORM : NORM_RMSNORM;
+    m->layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
+    m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
+    rc = find_tensors(m, err);
+    if (rc != 0) {
+        release_lists(m);
+        return rc;
+    }
+    list_optimizer_tensors(m);
+    *out = m;
+    return 0;
+}
+
+void model_destroy(struct model *m)
+{
+    if (!m)
+        return;
+    m->ops->close(m->backend);
+    release_lists(m);
+}
+
+void model_zero_gradients(struct model *m)
+{
+    m->ops->zero(m->backend, m->gradients, m->gradient_bytes);
+    model_zero_loss(m);
+}
+
+void model_zero_loss(struct model *m)
+{
+    m->ops->zero(m->backend, m->loss_sum, sizeof(*m->loss_sum));
+}
+
+int model_read_loss(struct model *m, double *sum_nats, struct err *err)
+{
+    double sum = 0;
+    m->ops->download(m->backend, &sum, m->loss_sum, sizeof(sum));
+    int rc = m->ops->sync(m->backend, err);
+    if (rc == 0)
+        *sum_nats = sum;
+    return rc;
+}
+
+int model_optimizer_step(struct model *m, int64_t step, double lr, double *grad_norm, struct err *err)
+{
+    double beta1 = m->spec->train.optimizer.betas[0], beta2 = m->spec->train.optimizer.betas[1];
+    double t = (double)(m->updates + 1), norm = 0;
+    m->ops->step_begin(m->backend, &(struct step_values){
+                                       .step = step,
+                                       .lr = lr,
+                                       .bias_correction = {1 - pow(beta1, t), 1 - pow(beta2, t)},
+                                   });
+    m->ops->grad_norm(m->backend, &(struct grad_norm_args){
+                                      .tensors = m->tensors,
+                                      .count = m->plan->parameter_count,
+                                      .norm = m->grad_norm,
+                                  });
+    m->ops->adamw(m->backend, &(struct adamw_args){
+                                  .tensors = m->tensors,
+                                  .count = m->plan->parameter_count,
+                                  .norm = m->grad_norm,
+                                  .clip = m->spec->train.clip,
+                                  .beta1 = beta1,
+                                  .beta2 = beta2,
+                                  .eps = m->spec->train.optimizer.eps,
+                                  .weight_decay = m->spec->train.weight_decay,
+                              });
+    m->ops->step_end(m->backend);
+    m->ops->download(m->backend, &norm, m->grad_norm, sizeof(norm));
+    int rc = m->ops->sync(m->backend, err);
+    if (rc != 0)
+        return rc;
+    if (isfinite(norm))
+        m->updates++;
+    *grad_norm = norm;
+    return 0;
+}

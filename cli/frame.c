@@ -1,0 +1,267 @@
+/* frame.c: from argv to a verb and back to an exit status; see verb.h. The global flags may stand before or after the
+ * verb. A usage error is one line with the nearest name and exit status 2; a closed standard output ends the program by
+ * SIGPIPE, quietly. */
+#include "cli/verb.h"
+
+#include <langinfo.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cjson/cJSON.h>
+
+#include "cli/client.h"
+#include "cli/output.h"
+
+static const struct args_option global_options[] = {
+    {"--home", 0, "DIR", "state directory (else $BAKA_HOME, $XDG_STATE_HOME/baka, ~/.local/state/baka)", false},
+    {"--json", 0, NULL, "print JSON", false},
+    {"--help", 'h', NULL, "print this help", false},
+    {"--version", 0, NULL, "print the version", false},
+    {NULL, 0, NULL, NULL, false},
+};
+
+static const char exit_help[] = "Exit status:\n"
+                                "  0  done\n"
+                                "  1  the request failed\n"
+                                "  2  the command line is wrong\n"
+                                "  3  no daemon is serving the state directory\n";
+
+int cli_client(struct cli *cli, struct client **out, struct err *err)
+{
+    if (!cli->client) {
+        int rc = client_create(cli->home, &cli->client, err);
+        if (rc)
+            return rc;
+    }
+    *out = cli->client;
+    return 0;
+}
+
+int cli_fail(const struct cli *cli, const struct err *err)
+{
+    /* A message that names its place already is not given it twice. */
+    bool place = *err->path && !strstr(err->message, err->path);
+    fprintf(stderr, "%sbakactl:%s ", output_style(stderr, STYLE_RED), output_style(stderr, STYLE_PLAIN));
+    if (place) {
+        output_text(stderr, err->path, strlen(err->path));
+        fputs(": ", stderr);
+    }
+    for (const char *c = err->message; *c; c++)
+        output_text(stderr, *c == '\n' ? " " : c, 1);
+    putc('\n', stderr);
+    if (cli->json) {
+        cJSON *object = cJSON_CreateObject(), *e = cJSON_AddObjectToObject(object, "error");
+        cJSON_AddStringToObject(e, "code", err_code_word(err->code));
+        cJSON_AddStringToObject(e, "message", err->message);
+        cJSON_AddStringToObject(e, "path", err->path);
+        output_json(stdout, object);
+        cJSON_Delete(object);
+    }
+    return err->code == ERR_UNAVAILABLE ? CLI_NO_DAEMON : CLI_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    const char *path = cli->verb ? cli->verb->path : NULL;
+    fprintf(stderr, "%sbakactl%s%s:%s ", output_style(stderr, STYLE_RED), path ? " " : "", path ? path : "",
+            output_style(stderr, STYLE_PLAIN));
+    va_list ap;
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    if (path)
+        fprintf(stderr, " (see bakactl help %s)\n", path);
+    else
+        fputs(" (see bakactl --help)\n", stderr);
+    return CLI_USAGE;
+}
+
+int cli_usage_err(const struct cli *cli, const struct err *err)
+{
+    return cli_usage(cli, "%s", err->message);
+}
+
+static void print_options(const struct args_option *options)
+{
+    for (const struct args_option *o = options; o && o->name; o++) {
+        char left[96], letter[8] = "";
+        if (o->letter)
+            snprintf(letter, sizeof letter, "-%c, ", o->letter);
+        snprintf(left, sizeof left, "%s%s%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "",
+                 o->repeat ? " ..." : "");
+        if (strlen(left) <= 26)
+            printf("  %-26s  %s\n", left, o->help);
+        else
+            printf("  %s\n  %-26s  %s\n", left, "", o->help);
+    }
+}
+
+static void print_verbs(const struct verb *const *list)
+{
+    for (; *list; list++)
+        printf("  %-14s  %s\n", (*list)->name, (*list)->summary);
+}
+
+static void print_verb_help(const struct verb *v)
+{
+    printf("bakactl %s: %s\n\nUsage: bakactl %s %s\n", v->path, v->summary, v->path, v->arguments);
+    if (v->help && *v->help)
+        printf("\n%s", v->help);
+    if (v->children) {
+        printf("\nVerbs:\n");
+        print_verbs(v->children);
+    }
+    if (v->options) {
+        printf("\nOptions:\n");
+        print_options(v->options);
+    }
+    printf("\nGlobal options:\n");
+    print_options(global_options);
+    printf("\n%s", exit_help);
+}
+
+static void print_help(void)
+{
+    printf("bakactl: queue language-model experiments, follow them, and read which idea won\n\n"
+           "Usage: bakactl [--home DIR] VERB ARGUMENTS [--json]\n"
+           "       bakactl help VERB\n\nVerbs:\n");
+    print_verbs(verbs);
+    printf("\nGlobal options, before or after the verb:\n");
+    print_options(global_options);
+    printf("\n%s", exit_help);
+}
+
+static const struct verb *find_verb(const struct verb *const *list, const char *name)
+{
+    for (; *list; list++)
+        if (strcmp((*list)->name, name) == 0)
+            return *list;
+    return NULL;
+}
+
+static int unknown_verb(const struct cli *cli, const struct verb *const *list, const char *word)
+{
+    enum { MAX = 63 };
+    const char *names[MAX + 1];
+    int n = 0;
+    for (; *list && n < MAX; list++)
+        names[n++] = (*list)->name;
+    names[n] = NULL;
+    const char *nearest = args_nearest(word, names);
+    if (nearest)
+        return cli_usage(cli, "unknown verb %s (did you mean %s?)", word, nearest);
+    return cli_usage(cli, "unknown verb %s", word);
+}
+
+/* "bakactl help", "bakactl help data prepare". */
+static int run_help(struct cli *cli, int argc, char **argv)
+{
+    const struct verb *const *list = verbs;
+    for (int i = 0; i < argc; i++) {
+        if (argv[i][0] == '-')
+            continue;
+        const struct verb *v = list ? find_verb(list, argv[i]) : NULL;
+        if (!v)
+            return list ? unknown_verb(cli, list, argv[i]) : cli_usage(cli, "%s has no verbs", cli->verb->path);
+        cli->verb = v;
+        list = v->children;
+    }
+    if (cli->verb)
+        print_verb_help(cli->verb);
+    else
+        print_help();
+    return CLI_DONE;
+}
+
+static int check_positionals(struct cli *cli)
+{
+    const struct verb *v = cli->verb;
+    if (cli->args.positional_count < v->min_positional)
+        return cli_usage(cli, "too few arguments: bakactl %s %s", v->path, v->arguments);
+    if (v->max_positional >= 0 && cli->args.positional_count > v->max_positional)
+        return cli_usage(cli, "too many arguments: %s", cli->args.positional[v->max_positional]);
+    return CLI_DONE;
+}
+
+/* Walks from the program to the verb meant; *argc and *argv are left at the verb's own arguments. CLI_DONE with
+ * cli->verb NULL or with children means that the line ended before a verb. */
+static int find_target(struct cli *cli, int *argc, char ***argv, struct err *err)
+{
+    static const struct args_option *const tables[] = {global_options, NULL};
+    const struct verb *const *list = verbs;
+    while (list) {
+        int consumed = 0;
+        if (args_parse(*argc, *argv, tables, true, &cli->args, &consumed, err))
+            return cli_usage_err(cli, err);
+        *argc -= consumed;
+        *argv += consumed;
+        if (*argc == 0)
+            return CLI_DONE;
+        const char *word = **argv;
+        const struct verb *v = find_verb(list, word);
+        if (!v && list == verbs && strcmp(word, "help") == 0)
+            return CLI_DONE;
+        if (!v)
+            return unknown_verb(cli, list, word);
+        cli->verb = v;
+        list = v->children;
+        --*argc;
+        ++*argv;
+    }
+    return CLI_DONE;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    struct err err = {0};
+    int rc = find_target(cli, &argc, &argv, &err);
+    if (rc)
+        return rc;
+    if (!cli->verb && argc > 0)
+        return run_help(cli, argc - 1, argv + 1);
+    bool runnable = cli->verb && cli->verb->run;
+    if (runnable) {
+        const struct args_option *const tables[] = {global_options, cli->verb->options, NULL};
+        if (args_parse(argc, argv, tables, false, &cli->args, NULL, &err))
+            return cli_usage_err(cli, &err);
+    }
+    if (args_flag(&cli->args, "--version")) {
+        printf("bakactl %s\n", BAKA_VERSION);
+        return CLI_DONE;
+    }
+    if (args_flag(&cli->args, "--help"))
+        return run_help(cli, 0, NULL);
+    if (!runnable && cli->verb)
+        return cli_usage(cli, "a verb is needed: bakactl %s %s", cli->verb->path, cli->verb->arguments);
+    if (!runnable)
+        return cli_usage(cli, "a verb is needed");
+    cli->json = args_flag(&cli->args, "--json");
+    rc = check_positionals(cli);
+    if (rc)
+        return rc;
+    if (path_home(args_value(&cli->args, "--home"), cli->home, &err))
+        return cli_fail(cli, &err);
+    return cli->verb->run(cli);
+}
+
+int cli_main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error of write(2), not a death */
+    /* Only the characters: numbers keep their point. Tables and charts need a UTF-8 locale to know widths. */
+    if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8");
+    struct cli *cli = calloc(1, sizeof *cli);
+    if (!cli)
+        abort();
+    int rc = run(cli, argc - 1, argv + 1);
+    client_destroy(cli->client);
+    args_finish(&cli->args);
+    free(cli);
+    if (!output_flush() && rc == CLI_DONE)
+        rc = CLI_FAILED;
+    return rc;
+}

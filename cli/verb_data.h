@@ -1,0 +1,11 @@
+/* verb_data.h: what the verbs under "data" share. */
+#ifndef BAKA_CLI_VERB_DATA_H
+#define BAKA_CLI_VERB_DATA_H
+
+#include <cjson/cJSON.h>
+#include "text/token_file.h"
+
+/* {"name","tokenizer","vocab","tokens","train","val","documents","text_bytes","hash"}; the caller deletes it. */
+cJSON *data_to_json(const char *name, const struct token_file_header *h);
+
+#endif

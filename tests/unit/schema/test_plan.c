@@ -1,0 +1,421 @@
+/* test_plan.c: parameter counts against Pythia's published ones, the arena against a count by hand, the lists against
+ * themselves, the choice of the micro-batch, and specs that no machine holds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/err.h"
+#include "schema/plan.h"
+
+static const struct plan_device fp32 = {.storage_bytes = 4, .statistic_bytes = 4};
+static const struct plan_device fp64 = {.storage_bytes = 8, .statistic_bytes = 8};
+
+static struct spec make_spec(int64_t dim, int64_t layers, int64_t heads)
+{
+    struct spec s = {0};
+    s.model.dim = dim;
+    s.model.layers = layers;
+    s.model.heads = heads;
+    s.model.norm = SPEC_NORM_LAYERNORM;
+    s.model.norms = 2;
+    s.model.parallel_residual = true;
+    s.model.rotary_pct = 0.25;
+    s.model.rotary_base = 10000;
+    s.model.bias = true;
+    s.model.ffn.type = FFN_GELU;
+    s.model.ffn.elephant.a = 1;
+    s.model.ffn.elephant.d = 8;
+    s.train.seq_len = 128;
+    s.train.batch = 8;
+    return s;
+}
+
+static struct plan plan_ok(const struct spec *s, int64_t vocab, const struct plan_device *device)
+{
+    struct plan p;
+    struct err err = {0};
+    int rc = plan_make(s, vocab, device, &p, &err);
+    if (rc != 0)
+        fail_msg("%s: %s", err.path, err.message);
+    return p;
+}
+
+static void pythia_has_its_published_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t dim, layers, heads, params, non_embedding;
+    } sizes[] = {
+        {128, 6, 4, 14067712, 1189888},
+        {512, 6, 8, 70426624, 18915328},
+        {768, 12, 12, 162322944, 85056000},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        struct spec s = make_spec(sizes[i].dim, sizes[i].layers, sizes[i].heads);
+        s.model.vocab = 50304;
+        struct plan p = plan_ok(&s, 0, &fp32);
+        assert_int_equal(p.params, sizes[i].params);
+        assert_int_equal(p.params_non_embedding, sizes[i].non_embedding);
+        assert_int_equal(p.d_ff, 4 * sizes[i].dim);
+        assert_int_equal(p.rotary_dims, sizes[i].dim / sizes[i].heads / 4);
+        plan_finish(&p);
+    }
+}
+
+static void flops_count_products_head_and_half_of_attention(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(768, 12, 12);
+    s.train.seq_len = 2048;
+    struct plan p = plan_ok(&s, 50304, &fp32);
+    double products = 12.0 * 12 * 768 * 768 + 50304.0 * 768;
+    double expected = 6 * products + 6.0 * 12 * 768 * 2048;
+    assert_true(p.flops_per_token == expected);
+    plan_finish(&p);
+    s.model.tie_embeddings = true; /* the head is a product also when it is the embedding */
+    p = plan_ok(&s, 50304, &fp32);
+    assert_true(p.flops_per_token == expected);
+    assert_int_equal(p.params, 162322944 - 50304 * 768);
+    assert_int_equal(p.params_non_embedding, 85056000);
+    plan_finish(&p);
+}
+
+static uint64_t up(uint64_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+/* One layer, dim 6, 2 heads, d_ff 10 gated, vocabulary 11, 3 rows of 5, all written out. */
+static void arena_is_what_a_count_by_hand_gives(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 1, 2);
+    s.model.d_ff = 10;
+    s.model.ffn.type = FFN_SWIGLU;
+    s.train.seq_len = 5;
+    s.train.batch = 3;
+    s.data.reset = RESET_DOCUMENT;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    static const int sizes[] = {66, 6, 6, 6, 6, 108, 18, 36, 6, 120, 20, 60, 6, 6, 6, 66};
+    uint64_t params = 0;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        params += up((uint64_t)sizes[i] * 8);
+    /* sum, mean, rstd, n1, n2, qkv, lse, attn, pre, hidden; final sum, mean, rstd; stream, two branches, wide */
+    static const int widths[] = {6, 1, 1, 6, 6, 18, 2, 6, 20, 10, 6, 1, 1, 6, 6, 6, 18};
+    uint64_t activations = 0;
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
+        activations += up(15 * (uint64_t)widths[i] * 8);
+    uint64_t logits = up(15 * 11 * 8), inputs = 3 * up(15 * 4), scalars = 2 * up(8);
+    assert_int_equal(p.bytes.by_class[PLAN_PARAMETERS], params);
+    assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], params);
+    assert_int_equal(p.bytes.by_class[PLAN_MOMENTS], 2 * params);
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS], activations);
+    assert_int_equal(p.bytes.by_class[PLAN_LOGITS], logits);
+    assert_int_equal(p.bytes.by_class[PLAN_INPUTS], inputs);
+    assert_int_equal(p.bytes.by_class[PLAN_SCALARS], scalars);
+    assert_int_equal(p.bytes.arena, 4 * params + activations + logits + inputs + scalars);
+    assert_int_equal(p.bytes.total, p.bytes.arena + PLAN_WORKSPACE_BYTES);
+    plan_finish(&p);
+}
+
+struct span {
+    uint64_t offset, bytes;
+};
+
+static int compare_spans(const void *a, const void *b)
+{
+    const struct span *x = a, *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static void check_lists(const struct plan *p, const struct plan_device *device)
+{
+    size_t count = 0, room = 4 * (size_t)p->parameter_count + (size_t)p->buffer_count;
+    struct span *spans = calloc(room, sizeof(*spans));
+    assert_non_null(spans);
+    int64_t params = 0;
+    for (int i = 0; i < p->parameter_count; i++) {
+        const struct plan_parameter *t = &p->parameters[i];
+        uint64_t n = (uint64_t)(t->rows * t->cols);
+        params += (int64_t)n;
+        spans[count++] = (struct span){t->param, n * device->storage_bytes};
+        spans[count++] = (struct span){t->grad, n * device->storage_bytes};
+        spans[count++] = (struct span){t->m, n * device->statistic_bytes};
+        spans[count++] = (struct span){t->v, n * device->statistic_bytes};
+        assert_ptr_equal(plan_find_parameter(p, t->name), t);
+        assert_int_equal(t->decay, t->cols > 1);
+    }
+    for (int i = 0; i < p->buffer_count; i++) {
+        spans[count++] = (struct span){p->buffers[i].offset, p->buffers[i].bytes};
+        assert_ptr_equal(plan_find_buffer(p, p->buffers[i].name), &p->buffers[i]);
+    }
+    assert_int_equal(params, p->params);
+    qsort(spans, count, sizeof(*spans), compare_spans);
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(spans[i].offset % PLAN_ALIGNMENT, 0);
+        assert_int_equal(spans[i].offset, end); /* no overlap and no hole */
+        end = up(spans[i].offset + spans[i].bytes);
+    }
+    assert_int_equal(end, p->bytes.arena);
+    uint64_t classes = 0;
+    for (int c = 0; c < PLAN_WORKSPACE; c++)
+        classes += p->bytes.by_class[c];
+    assert_int_equal(classes, p->bytes.arena);
+    free(spans);
+}
+
+static void tensors_fill_the_arena_without_overlap(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 96; variant++) {
+        struct spec s = make_spec(24, 3, 2);
+        s.model.parallel_residual = variant % 3 != 0;
+        s.model.norms = variant % 3 == 1 ? 1 : 2;
+        s.model.norm = variant / 3 % 2 ? SPEC_NORM_RMSNORM : SPEC_NORM_LAYERNORM;
+        s.model.bias = variant / 6 % 2;
+        s.model.tie_embeddings = variant / 12 % 2;
+        s.model.ffn.type = variant / 24 % 2 ? FFN_ELEPHANT_GLU : FFN_RELU2;
+        s.data.reset = variant / 48 ? RESET_DOCUMENT : RESET_EPOCH;
+        const struct plan_device bf16 = {.storage_bytes = 2, .statistic_bytes = 4};
+        const struct plan_device *device = variant % 5 == 0 ? &bf16 : variant % 5 == 1 ? &fp64 : &fp32;
+        struct plan p = plan_ok(&s, 37, device);
+        check_lists(&p, device);
+        assert_int_equal(plan_find_parameter(&p, "head.weight") == NULL, s.model.tie_embeddings);
+        assert_int_equal(plan_find_parameter(&p, "layers.2.attn.qkv.bias") != NULL, s.model.bias);
+        assert_int_equal(plan_find_parameter(&p, "final_norm.bias") != NULL,
+                         s.model.bias && s.model.norm == SPEC_NORM_LAYERNORM);
+        plan_finish(&p);
+    }
+}
+
+static void match_gives_two_thirds_of_the_width(void **state)
+{
+    (void)state;
+    static const struct {
+        enum spec_ffn type;
+        enum spec_match match;
+        int64_t d_ff, expected;
+    } cases[] = {
+        {FFN_SWIGLU, MATCH_NONE, 512, 512},     {FFN_SWIGLU, MATCH_PARAMS, 512, 344},
+        {FFN_GEGLU, MATCH_FLOPS, 512, 344},     {FFN_ELEPHANT_GLU, MATCH_PARAMS, 3072, 2048},
+        {FFN_ELEPHANT, MATCH_PARAMS, 512, 512}, {FFN_GELU, MATCH_FLOPS, 100, 100},
+        {FFN_SWIGLU, MATCH_PARAMS, 4, 8},       {FFN_SWIGLU, MATCH_PARAMS, 18, 16}, /* 12 is as near to 8 as to 16 */
+        {FFN_SWIGLU, MATCH_PARAMS, 17, 8},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct spec s = make_spec(128, 4, 4);
+        s.model.ffn.type = cases[i].type;
+        s.model.ffn.match = cases[i].match;
+        s.model.d_ff = cases[i].d_ff;
+        struct plan p = plan_ok(&s, 256, &fp32);
+        assert_int_equal(p.d_ff, cases[i].expected);
+        const struct plan_parameter *t = plan_find_parameter(&p, "layers.0.ffn.up.weight");
+        assert_int_equal(t->rows, (p.ffn_gated ? 2 : 1) * cases[i].expected);
+        plan_finish(&p);
+    }
+}
+
+static void rotary_dims_are_even(void **state)
+{
+    (void)state;
+    static const struct {
+        double share;
+        int64_t expected;
+    } cases[] = {{0, 0}, {0.25, 8}, {1, 32}, {0.1, 2}, {0.05, 0}, {0.7, 22}, {0.3, 8}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct spec s = make_spec(128, 1, 4);
+        s.model.rotary_pct = cases[i].share;
+        struct plan p = plan_ok(&s, 256, &fp32);
+        assert_int_equal(p.head_dim, 32);
+        assert_int_equal(p.rotary_dims, cases[i].expected);
+        plan_finish(&p);
+    }
+}
+
+static void initial_values_follow_the_formulas(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(10, 4, 2); /* sqrt(2/50) = 0.2; 2/(4 sqrt 10) */
+    struct plan p = plan_ok(&s, 256, &fp32);
+    assert_true(plan_find_parameter(&p, "embed.weight")->init_std == 0.2);
+    assert_true(plan_find_parameter(&p, "head.weight")->init_std == 0.2);
+    assert_true(plan_find_parameter(&p, "layers.3.attn.qkv.weight")->init_std == 0.2);
+    assert_float_equal(plan_find_parameter(&p, "layers.3.attn.out.weight")->init_std, 0.158113883, 1e-9);
+    assert_float_equal(plan_find_parameter(&p, "layers.0.ffn.down.weight")->init_std, 0.158113883, 1e-9);
+    assert_int_equal(plan_find_parameter(&p, "layers.0.norm2.weight")->init, INIT_ONE);
+    assert_int_equal(plan_find_parameter(&p, "layers.0.norm2.bias")->init, INIT_ZERO);
+    assert_int_equal(plan_find_parameter(&p, "layers.0.ffn.up.bias")->init, INIT_ZERO);
+    plan_finish(&p);
+}
+
+static void logits_stay_within_their_chunk(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 1, 4);
+    struct plan p = plan_ok(&s, 256, &fp32);
+    assert_int_equal(p.logit_rows, 1024); /* all rows of 8 * 128 */
+    plan_finish(&p);
+    p = plan_ok(&s, 50304, &fp32);
+    assert_int_equal(p.logit_rows, (64 << 20) / (50304 * 4));
+    plan_finish(&p);
+    p = plan_ok(&s, 20000000, &fp32);
+    assert_int_equal(p.logit_rows, 1);
+    plan_finish(&p);
+}
+
+static int refuse(const struct spec *s, int64_t vocab, uint64_t memory, struct err *err)
+{
+    struct plan_device device = {.storage_bytes = 4, .statistic_bytes = 4, .memory_bytes = memory};
+    struct plan untouched, p;
+    memset(&untouched, 0x5a, sizeof(untouched));
+    memcpy(&p, &untouched, sizeof(p));
+    memset(err, 0, sizeof(*err));
+    int rc = plan_make(s, vocab, &device, &p, err);
+    assert_true(rc < 0);
+    assert_memory_equal(&p, &untouched, sizeof(p));
+    return rc;
+}
+
+static void micro_batch_is_halved_until_it_fits(void **state)
+{
+    (void)state;
+    static const int64_t by_batch[][6] = {{8, 4, 2, 1}, {6, 3, 1}, {10, 5, 2, 1}, {7, 1}, {12, 6, 3, 1}};
+    for (size_t b = 0; b < sizeof(by_batch) / sizeof(by_batch[0]); b++) {
+        struct spec s = make_spec(128, 2, 4);
+        s.train.batch = by_batch[b][0];
+        struct plan_device device = fp32;
+        for (int i = 0; by_batch[b][i] != 0; i++) {
+            struct plan p = plan_ok(&s, 256, &device);
+            assert_int_equal(p.micro_batch, by_batch[b][i]);
+            device.memory_bytes = p.bytes.total; /* exactly enough is enough */
+            plan_finish(&p);
+            p = plan_ok(&s, 256, &device);
+            assert_int_equal(p.micro_batch, by_batch[b][i]);
+            plan_finish(&p);
+            device.memory_bytes--;
+        }
+        struct err err;
+        assert_int_equal(refuse(&s, 256, device.memory_bytes, &err), -ERR_TOO_LARGE);
+        assert_non_null(strstr(err.message, "micro_batch 1,"));
+    }
+}
+
+static void given_micro_batch_that_does_not_fit_names_one_that_does(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 2, 4);
+    s.train.micro_batch = 2;
+    struct plan p = plan_ok(&s, 256, &fp32);
+    uint64_t enough_for_2 = p.bytes.total;
+    plan_finish(&p);
+    s.train.micro_batch = 8;
+    struct err err;
+    assert_int_equal(refuse(&s, 256, enough_for_2, &err), -ERR_TOO_LARGE);
+    assert_string_equal(err.path, "train.micro_batch");
+    assert_non_null(strstr(err.message, "micro_batch 2 fits"));
+    s.train.micro_batch = 3; /* need not divide the batch */
+    p = plan_ok(&s, 256, &fp32);
+    assert_int_equal(p.micro_batch, 3);
+    plan_finish(&p);
+    s.train.micro_batch = 9;
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+}
+
+static void shapes_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    struct err err;
+    struct spec s = make_spec(128, 4, 3);
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+    assert_string_equal(err.path, "model.heads");
+    s = make_spec(128, 4, 4);
+    s.model.norms = 1;
+    s.model.parallel_residual = false;
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+    assert_string_equal(err.path, "model.norms");
+    s = make_spec(128, 4, 4);
+    assert_int_equal(refuse(&s, 0, 0, &err), -ERR_INVALID);
+    assert_string_equal(err.path, "model.vocab");
+    s.model.vocab = 255;
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+    s = make_spec(-1, 4, 4);
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+    s = make_spec(128, 4, 4);
+    s.train.batch = 0;
+    assert_int_equal(refuse(&s, 256, 0, &err), -ERR_INVALID);
+}
+
+static void absurd_specs_are_refused_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t dim, layers, d_ff, seq_len, batch, vocab;
+    } cases[] = {
+        {1 << 20, 100000, 0, 128, 8, 256},
+        {1 << 20, 8192, 0, 128, 8, 256},
+        {INT64_C(1) << 40, 8192, INT64_C(1) << 40, INT64_C(1) << 40, INT64_C(1) << 40, INT64_C(1) << 40},
+        {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX},
+        {128, 4, 0, INT64_C(1) << 39, (INT64_C(1) << 40) - 87, 256},
+        {128, 4, INT64_C(1) << 40, 128, 8, 256},
+        {128, 4, 0, 128, 8, INT64_C(1) << 40},
+        {16, 8192, 0, INT64_C(1) << 30, INT64_C(1) << 40, 256},
+    };
+    clock_t begin = clock();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct spec s = make_spec(cases[i].dim, cases[i].layers, 1);
+        s.model.d_ff = cases[i].d_ff;
+        s.train.seq_len = cases[i].seq_len;
+        s.train.batch = cases[i].batch;
+        struct err err;
+        assert_int_equal(refuse(&s, cases[i].vocab, 0, &err), -ERR_TOO_LARGE);
+        assert_int_not_equal(err.message[0], 0);
+    }
+    assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 1.0);
+}
+
+static void json_has_the_numbers(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 6, 4);
+    struct plan p = plan_ok(&s, 50304, &fp32);
+    cJSON *json = plan_to_json(&p);
+    assert_true(cJSON_GetObjectItem(json, "params")->valuedouble == 14067712);
+    assert_true(cJSON_GetObjectItem(json, "params_non_embedding")->valuedouble == 1189888);
+    assert_true(cJSON_GetObjectItem(json, "flops_per_token")->valuedouble == p.flops_per_token);
+    assert_true(cJSON_GetObjectItem(json, "micro_batch")->valuedouble == 8);
+    const cJSON *bytes = cJSON_GetObjectItem(json, "bytes");
+    assert_true(cJSON_GetObjectItem(bytes, "total")->valuedouble == (double)p.bytes.total);
+    assert_true(cJSON_GetObjectItem(bytes, "arena")->valuedouble == (double)p.bytes.arena);
+    double sum = 0;
+    for (int c = 0; c < PLAN_CLASSES; c++)
+        sum += cJSON_GetObjectItem(bytes, plan_class_word((enum plan_class)c))->valuedouble;
+    assert_true(sum == (double)p.bytes.total);
+    cJSON_Delete(json);
+    plan_finish(&p);
+    plan_finish(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pythia_has_its_published_parameters),
+        cmocka_unit_test(flops_count_products_head_and_half_of_attention),
+        cmocka_unit_test(arena_is_what_a_count_by_hand_gives),
+        cmocka_unit_test(tensors_fill_the_arena_without_overlap),
+        cmocka_unit_test(match_gives_two_thirds_of_the_width),
+        cmocka_unit_test(rotary_dims_are_even),
+        cmocka_unit_test(initial_values_follow_the_formulas),
+        cmocka_unit_test(logits_stay_within_their_chunk),
+        cmocka_unit_test(micro_batch_is_halved_until_it_fits),
+        cmocka_unit_test(given_micro_batch_that_does_not_fit_names_one_that_does),
+        cmocka_unit_test(shapes_that_are_none_are_refused),
+        cmocka_unit_test(absurd_specs_are_refused_at_once),
+        cmocka_unit_test(json_has_the_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,174 @@
+/* arguments.c: getopt_long and checks, see arguments.h. */
+#include "worker/arguments.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/err.h"
+
+enum { THREADS_MAX = 1024 };
+
+enum option_id {
+    OPTION_HOME = 256,
+    OPTION_RUN_DIR,
+    OPTION_ATTEMPT,
+    OPTION_RESUME,
+    OPTION_THREADS,
+    OPTION_LOCK_FD,
+    OPTION_PLAN,
+    OPTION_DESCRIBE,
+    OPTION_VERSION,
+};
+
+static const struct option options[] = {
+    {"home", required_argument, NULL, OPTION_HOME},         {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+    {"attempt", required_argument, NULL, OPTION_ATTEMPT},   {"resume", required_argument, NULL, OPTION_RESUME},
+    {"threads", required_argument, NULL, OPTION_THREADS},   {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
+    {"plan", required_argument, NULL, OPTION_PLAN},         {"describe", required_argument, NULL, OPTION_DESCRIBE},
+    {"version", no_argument, NULL, OPTION_VERSION},         {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+void arguments_print_help(FILE *out)
+{
+    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N] [--lock-fd FD]\n"
+          "       baka-worker [--home DIR] --plan SPEC.json\n"
+          "       baka-worker --describe schema|markdown\n"
+          "       baka-worker --version | --help\n"
+          "\n"
+          "Trains one attempt of a run. bakad starts it; by hand it serves to look into a single run.\n"
+          "\n"
+          "  --home DIR         state directory with the data sets (default: $BAKA_HOME, $XDG_STATE_HOME/baka,\n"
+          "                     ~/.local/state/baka)\n"
+          "  --run-dir DIR      holds spec.json; attempts/N/ and checkpoints/ are written there\n"
+          "  --attempt N        number of this attempt, from 1; its folder must not hold a journal yet\n"
+          "  --resume WHAT      'checkpoints/STEP-aM' below the run directory, or 'none'\n"
+          "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
+          "  --lock-fd FD       attempts/N/lock, already open and locked\n"
+          "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
+          "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
+          "\n"
+          "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
+          "SIGQUIT print the stack. Exit status: 0 finished or stopped, 1 failed (the journal's end says why),\n"
+          "2 usage, 128+N ended by signal N.\n",
+          out);
+}
+
+static int read_int(const char *option, const char *text, int min, int max, int *out, struct err *err)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != 0 || value < min || value > max)
+        return err_set(err, ERR_INVALID, "%s must be an integer from %d to %d, not '%.100s'", option, min, max, text);
+    *out = (int)value;
+    return 0;
+}
+
+static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
+{
+    if (*mode_set)
+        return err_set(err, ERR_INVALID, "--plan, --describe, --version and --help exclude each other");
+    *mode_set = true;
+    a->mode = mode;
+    return 0;
+}
+
+/* An absolute path, so that it means the same in keeper, trainer and log. */
+static int read_dir(const char *option, const char *text, char out[PATH_SIZE], struct err *err)
+{
+    if (text[0] == 0)
+        return err_set(err, ERR_INVALID, "%s must not be empty", option);
+    if (text[0] == '/')
+        return path_format(out, err, "%s", text);
+    char *here = realpath(".", NULL);
+    if (!here)
+        return err_set_errno(err, errno, "cannot tell the working directory");
+    int rc = path_format(out, err, "%s/%s", here, text);
+    free(here);
+    return rc;
+}
+
+static int check_train(const struct arguments *a, const char *resume, struct err *err)
+{
+    if (a->run_dir[0] == 0)
+        return err_set(err, ERR_INVALID, "--run-dir is missing");
+    if (a->attempt == 0)
+        return err_set(err, ERR_INVALID, "--attempt is missing");
+    if (!resume)
+        return err_set(err, ERR_INVALID, "--resume is missing: checkpoints/STEP-aM or none");
+    return 0;
+}
+
+int arguments_parse(int argc, char **argv, struct arguments *out, struct err *err)
+{
+    struct arguments a = {.mode = MODE_TRAIN, .lock_fd = -1};
+    const char *home = NULL, *resume = NULL;
+    bool mode_set = false;
+    int rc = 0, c;
+    opterr = 0;
+    optind = 1;
+    while (rc == 0 && (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        switch (c) {
+        case OPTION_HOME:
+            home = optarg;
+            break;
+        case OPTION_RUN_DIR:
+            rc = read_dir("--run-dir", optarg, a.run_dir, err);
+            break;
+        case OPTION_ATTEMPT:
+            rc = read_int("--attempt", optarg, 1, INT_MAX, &a.attempt, err);
+            break;
+        case OPTION_RESUME:
+            resume = optarg;
+            if (strcmp(resume, "none") == 0)
+                a.resume[0] = 0;
+            else if (resume[0] == 0 || strlen(resume) >= sizeof a.resume)
+                rc = err_set(err, ERR_INVALID, "--resume must be checkpoints/STEP-aM or none");
+            else
+                snprintf(a.resume, sizeof a.resume, "%s", resume);
+            break;
+        case OPTION_THREADS:
+            rc = read_int("--threads", optarg, 1, THREADS_MAX, &a.threads, err);
+            break;
+        case OPTION_LOCK_FD:
+            rc = read_int("--lock-fd", optarg, 3, INT_MAX, &a.lock_fd, err);
+            break;
+        case OPTION_PLAN:
+            rc = read_mode(&a, &mode_set, MODE_PLAN, err);
+            if (rc == 0)
+                rc = path_format(a.plan_spec, err, "%s", optarg);
+            break;
+        case OPTION_DESCRIBE:
+            if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
+                rc = err_set(err, ERR_INVALID, "--describe must be schema or markdown, not '%.100s'", optarg);
+            else
+                rc = read_mode(&a, &mode_set,
+                               strcmp(optarg, "schema") == 0 ? MODE_DESCRIBE_SCHEMA : MODE_DESCRIBE_MARKDOWN, err);
+            break;
+        case OPTION_VERSION:
+            rc = read_mode(&a, &mode_set, MODE_VERSION, err);
+            break;
+        case 'h':
+            rc = read_mode(&a, &mode_set, MODE_HELP, err);
+            break;
+        case ':':
+            rc = err_set(err, ERR_INVALID, "%.100s needs a value", argv[optind - 1]);
+            break;
+        default:
+            rc = err_set(err, ERR_INVALID, "unknown option %.100s", argv[optind - 1]);
+        }
+    }
+    if (rc == 0 && optind < argc)
+        rc = err_set(err, ERR_INVALID, "unexpected argument '%.100s'", argv[optind]);
+    if (rc == 0 && a.mode == MODE_TRAIN)
+        rc = check_train(&a, resume, err);
+    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN))
+        rc = path_home(home, a.home, err);
+    if (rc == 0)
+        *out = a;
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* arguments.h: the command line of baka-worker. */
+#ifndef BAKA_WORKER_ARGUMENTS_H
+#define BAKA_WORKER_ARGUMENTS_H
+
+#include <stdio.h>
+#include "base/path.h"
+
+struct err;
+
+enum worker_mode { MODE_TRAIN, MODE_PLAN, MODE_DESCRIBE_SCHEMA, MODE_DESCRIBE_MARKDOWN, MODE_VERSION, MODE_HELP };
+
+struct arguments {
+    enum worker_mode mode;
+    char home[PATH_SIZE];    /* absolute; set for train and plan */
+    char run_dir[PATH_SIZE]; /* train */
+    char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
+    int attempt;
+    int threads; /* 0: resources.cpus of the spec */
+    int lock_fd; /* -1: the keeper takes the lock itself */
+    char plan_spec[PATH_SIZE];
+};
+
+/* ERR_INVALID with one line to print above a hint at --help. */
+int arguments_parse(int argc, char **argv, struct arguments *out, struct err *err);
+void arguments_print_help(FILE *out);
+
+#endif

@@ -1,0 +1,183 @@
+/* checkpoint.c: writing checkpoints, see checkpoint.h; checkpoint_read.c reads them. */
+#include "worker/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "worker/checkpoint_format.h"
+#include "worker/checkpoint_tensors.h"
+#include "worker/journal_writer.h"
+#include "worker/model.h"
+#include "worker/safetensors.h"
+
+/* A file on its way to the disk, hashed as it goes. */
+struct sink {
+    int fd;
+    char path[PATH_SIZE];
+    int64_t bytes;
+    struct sha256 *hash;
+};
+
+static int sink_open(struct sink *s, const char *dir, const char *name, struct err *err)
+{
+    int rc = path_format(s->path, err, "%s/%s", dir, name);
+    if (rc != 0)
+        return rc;
+    s->fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (s->fd < 0)
+        return err_set_errno(err, errno, "cannot make %s", s->path);
+    s->bytes = 0;
+    s->hash = sha256_create();
+    return 0;
+}
+
+static int sink_write(struct sink *s, const void *data, size_t size, struct err *err)
+{
+    sha256_update(s->hash, data, size);
+    s->bytes += (int64_t)size;
+    return file_write_all(s->fd, data, size, s->path, err);
+}
+
+/* Syncs and closes; with rc already set only closes. Fills `file` on success. */
+static int sink_close(struct sink *s, int rc, struct checkpoint_file *file, struct err *err)
+{
+    if (rc == 0 && fsync(s->fd) != 0)
+        rc = err_set_errno(err, errno, "cannot sync %s", s->path);
+    if (close(s->fd) != 0 && rc == 0)
+        rc = err_set_errno(err, errno, "cannot close %s", s->path);
+    if (rc == 0) {
+        file->bytes = s->bytes;
+        sha256_finish(s->hash, file->sha256);
+    } else {
+        sha256_destroy(s->hash);
+    }
+    return rc;
+}
+
+static int write_tensors(struct sink *s, struct model *model, struct err *err)
+{
+    struct safetensors_tensor *tensors = NULL;
+    int count = 0;
+    char *header = NULL;
+    void *buffer = NULL;
+    size_t header_bytes = 0, data_bytes = 0, largest = 1;
+    int rc = checkpoint_list_tensors(model, &tensors, &count, err);
+    if (rc == 0)
+        rc = safetensors_layout(tensors, count, &data_bytes, err);
+    if (rc == 0)
+        rc = safetensors_print_header(tensors, count, &header, &header_bytes, err);
+    for (int i = 0; i < count && rc == 0; i++)
+        largest = tensors[i].bytes > largest ? tensors[i].bytes : largest;
+    if (rc == 0 && !(buffer = malloc(largest)))
+        rc = err_set(err, ERR_NO_MEMORY, "no memory to write a checkpoint (%zu bytes)", largest);
+    if (rc == 0)
+        rc = sink_write(s, header, header_bytes, err);
+    for (int i = 0; i < count && rc == 0; i++) {
+        rc = model_read_state(model, i, buffer, err);
+        if (rc == 0)
+            rc = sink_write(s, buffer, tensors[i].bytes, err);
+    }
+    free(buffer);
+    free(header);
+    free(tensors);
+    return rc;
+}
+
+static int write_files(const char *dir, const struct checkpoint_state *state, struct model *model,
+                       struct journal_writer *journal, int64_t *bytes, struct err *err)
+{
+    struct checkpoint_file files[CHECKPOINT_FILES] = {0}, manifest = {0};
+    char text[CHECKPOINT_TEXT_MAX];
+    struct sink s;
+    int rc = sink_open(&s, dir, checkpoint_file_names[0], err);
+    if (rc != 0)
+        return rc;
+    rc = sink_close(&s, write_tensors(&s, model, err), &files[0], err);
+    if (rc != 0)
+        return rc;
+    size_t size = checkpoint_print_state(state, text);
+    rc = sink_open(&s, dir, checkpoint_file_names[1], err);
+    if (rc != 0)
+        return rc;
+    rc = sink_close(&s, sink_write(&s, text, size, err), &files[1], err);
+    if (rc == 0)
+        rc = journal_writer_sync(journal, err);
+    if (rc == 0)
+        rc = sink_open(&s, dir, "manifest.json", err);
+    if (rc != 0)
+        return rc;
+    size = checkpoint_print_manifest(files, text);
+    rc = sink_close(&s, sink_write(&s, text, size, err), &manifest, err);
+    *bytes = files[0].bytes + files[1].bytes + manifest.bytes;
+    return rc;
+}
+
+int checkpoint_write(const char *run_dir, int attempt, const struct checkpoint_state *state, struct model *model,
+                     struct journal_writer *journal, struct journal_checkpoint *record, struct err *err)
+{
+    int64_t start = clock_monotonic_us();
+    struct journal_checkpoint r = {.step = state->step};
+    char parent[PATH_SIZE], temporary[PATH_SIZE], final[PATH_SIZE];
+    snprintf(r.path, sizeof r.path, "checkpoints/%" PRId64 "-a%d", state->step, attempt);
+    int rc = path_format(parent, err, "%s/checkpoints", run_dir);
+    if (rc == 0)
+        rc = path_format(temporary, err, "%s/.tmp-%" PRId64 "-a%d", parent, state->step, attempt);
+    if (rc == 0)
+        rc = path_format(final, err, "%s/%s", run_dir, r.path);
+    if (rc == 0)
+        rc = file_make_dirs(parent, 0755, err);
+    if (rc == 0)
+        rc = file_remove_tree(temporary, err);
+    if (rc == 0)
+        rc = file_make_dirs(temporary, 0755, err);
+    if (rc != 0)
+        return rc;
+    rc = write_files(temporary, state, model, journal, &r.bytes, err);
+    if (rc == 0)
+        rc = file_fsync_dir(temporary, err);
+    if (rc == 0 && rename(temporary, final) != 0)
+        rc = err_set_errno(err, errno, "cannot rename %s to %s", temporary, final);
+    if (rc != 0) {
+        file_remove_tree(temporary, NULL);
+        return rc;
+    }
+    rc = file_fsync_dir(parent, err);
+    if (rc != 0)
+        return rc;
+    r.ms = (double)(clock_monotonic_us() - start) / 1e3;
+    *record = r;
+    return 0;
+}
+
+int checkpoint_remove_leftovers(const char *run_dir, int attempt, struct err *err)
+{
+    char parent[PATH_SIZE], path[PATH_SIZE], suffix[32];
+    int rc = path_format(parent, err, "%s/checkpoints", run_dir);
+    if (rc != 0)
+        return rc;
+    DIR *dir = opendir(parent);
+    if (!dir)
+        return errno == ENOENT ? 0 : err_set_errno(err, errno, "cannot read %s", parent);
+    size_t tail = (size_t)snprintf(suffix, sizeof suffix, "-a%d", attempt);
+    struct dirent *entry;
+    while (rc == 0 && (entry = readdir(dir))) {
+        size_t n = strlen(entry->d_name);
+        if (strncmp(entry->d_name, ".tmp-", 5) != 0 || n <= tail || strcmp(entry->d_name + n - tail, suffix) != 0)
+            continue;
+        rc = path_format(path, err, "%s/%s", parent, entry->d_name);
+        if (rc == 0)
+            rc = file_remove_tree(path, err);
+    }
+    closedir(dir);
+    return rc;
+}

@@ -1,0 +1,55 @@
+/* evaluate.c: see evaluate.h. */
+#include "worker/evaluate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "worker/journal_writer.h"
+#include "worker/model.h"
+#include "worker/trainer.h"
+
+/* Bits a byte = nats a token / ln 2 * tokens a byte, the last one over the split's own text; NaN when its bytes are not
+ * known. */
+static double bits_per_byte(const struct token_file_header *h, double loss)
+{
+    uint64_t bytes = h->text_bytes - h->train_text_bytes, tokens = h->count - h->train_count;
+    if (h->text_bytes == 0 || h->train_text_bytes == 0 || h->text_bytes <= h->train_text_bytes)
+        return NAN;
+    return loss / M_LN2 * ((double)tokens / (double)bytes);
+}
+
+int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
+{
+    int64_t begin = clock_monotonic_us(), rows = t->plan.micro_batch, seq_len = t->spec.train.seq_len;
+    int64_t steps = order_eval_steps(&t->data, SPLIT_VAL, seq_len, rows);
+    if (steps == 0)
+        return 0;
+    struct journal_record r = {.kind = JOURNAL_EVAL};
+    struct journal_eval *e = &r.eval;
+    model_zero_loss(t->model);
+    for (int64_t i = 0; i < steps; i++) {
+        order_eval_fill(&t->data, SPLIT_VAL, t->spec.data.reset, seq_len, rows, i, &t->batch);
+        model_forward(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
+        e->predictions += t->batch.predictions;
+    }
+    double sum;
+    t->blame = END_BACKEND_ERROR;
+    int rc = model_read_loss(t->model, &sum, err);
+    if (rc != 0)
+        return rc;
+    e->step = t->step;
+    e->tokens = tokens;
+    e->epoch = (double)tokens / (double)t->predictions_per_epoch;
+    e->loss = sum / (double)e->predictions;
+    e->perplexity = exp(e->loss);
+    e->bits_per_byte = bits_per_byte(&t->data.header, e->loss);
+    e->ms = (double)(clock_monotonic_us() - begin) / 1e3;
+    snprintf(e->split, sizeof e->split, "val");
+    log_event(LOG_LEVEL_INFO, "evaluated", "step=%" PRId64 " epoch=%.4f loss=%.17g perplexity=%.6g ms=%.1f", e->step,
+              e->epoch, e->loss, e->perplexity, e->ms);
+    t->blame = END_INTERNAL_ERROR;
+    return journal_writer_append(t->journal, &r, err);
+}

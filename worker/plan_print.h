@@ -1,0 +1,14 @@
+/* plan_print.h: `baka-worker --plan`. */
+#ifndef BAKA_WORKER_PLAN_PRINT_H
+#define BAKA_WORKER_PLAN_PRINT_H
+
+#include <stdio.h>
+
+struct err;
+
+/* Reads a spec and prints its plan as JSON. The vocabulary is model.vocab, else that of the data set below `home`.
+ * The machine's own memory sets no limit here: the question is how much it takes. Errors as spec_parse, token_file_open
+ * and plan_make give them. */
+int plan_print(const char *spec_path, const char *home, FILE *out, struct err *err);
+
+#endif

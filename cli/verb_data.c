@@ -236,6 +236,7 @@ static const struct verb verb_data_verify = {
 };
 
 static const struct verb *const children[] = {
+    &verb_data_prepare,
     &verb_data_list,
     &verb_data_dump,
     &verb_data_verify,
@@ -245,7 +246,7 @@ static const struct verb *const children[] = {
 const struct verb verb_data = {
     .name = "data",
     .path = "data",
-    .arguments = "list|dump|verify ...",
+    .arguments = "prepare|list|dump|verify ...",
     .summary = "prepare texts for training, list and dump data sets",
     .help = "A data set is made once from text files and then named in specs (data.name). It lies in HOME/data/NAME.\n"
             "No daemon is needed.\n",

@@ -3,7 +3,10 @@
 #define BAKA_CLI_VERB_DATA_H
 
 #include <cjson/cJSON.h>
+#include "cli/verb.h"
 #include "text/token_file.h"
+
+extern const struct verb verb_data_prepare; /* verb_data_prepare.c */
 
 /* {"name","tokenizer","vocab","tokens","train","val","documents","text_bytes","hash"}; the caller deletes it. */
 cJSON *data_to_json(const char *name, const struct token_file_header *h);

@@ -26,8 +26,10 @@ uint32_t token_id_bytes(uint64_t vocab)
 
 void token_hash_numbers(struct sha256 *s, const struct token_file_header *h)
 {
-    const uint64_t numbers[] = {h->vocab, h->id_bytes, h->count, h->train_count, h->document_count};
+    const uint64_t numbers[] = {h->vocab,          h->id_bytes,   h->count,           h->train_count,
+                                h->document_count, h->text_bytes, h->train_text_bytes};
     sha256_update(s, numbers, sizeof numbers);
+    sha256_update(s, h->tokenizer, sizeof h->tokenizer);
 }
 
 static bool is_hash(const char hash[SHA256_HEX_SIZE])

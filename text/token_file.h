@@ -21,7 +21,7 @@ struct token_file_header {
     uint64_t vocab;
     uint64_t text_bytes, train_text_bytes; /* UTF-8 bytes that the tokens stand for; 0: not known */
     char tokenizer[64];                    /* "bytes" */
-    char hash[SHA256_HEX_SIZE];            /* over vocab, counts, ids and document starts */
+    char hash[SHA256_HEX_SIZE];            /* over all of the above, ids and document starts */
 };
 
 enum token_split { SPLIT_TRAIN, SPLIT_VAL };

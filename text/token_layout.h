@@ -13,8 +13,8 @@ enum { TOKEN_HEADER_BYTES = 4096 };
 
 /* Bytes of one id for a vocabulary: 1, 2 or 4. */
 uint32_t token_id_bytes(uint64_t vocab);
-/* The hash is over the ids as they lie in the file, the document starts, then the numbers that this adds; these come last
- * because a writer knows them last. */
+/* The hash is over the ids as they lie in the file, the document starts, then the numbers and the tokenizer's name that
+ * this adds; they come last because a writer knows them last. */
 void token_hash_numbers(struct sha256 *s, const struct token_file_header *h);
 
 static inline uint64_t token_documents_offset(const struct token_file_header *h)

@@ -116,8 +116,7 @@ static int hex4(const char *at, const char *end, uint32_t *out)
     return 0;
 }
 
-/* Length of the valid UTF-8 sequence at `at` (RFC 3629: no overlong forms, no surrogates), or 0. */
-static size_t utf8_length(const unsigned char *at, const unsigned char *end)
+size_t json_utf8_length(const unsigned char *at, const unsigned char *end)
 {
     size_t left = (size_t)(end - at);
     if (at[0] < 0x80)
@@ -268,7 +267,7 @@ static int check_string(struct check *c)
         if (ch < 0x20)
             return refuse(c, c->at, "the control byte 0x%02x must be escaped in a string", ch);
         if (ch != '\\') {
-            size_t n = utf8_length((const unsigned char *)c->at, (const unsigned char *)c->end);
+            size_t n = json_utf8_length((const unsigned char *)c->at, (const unsigned char *)c->end);
             if (n == 0)
                 return refuse(c, c->at, "byte 0x%02x is not valid UTF-8", ch);
             c->at += n;
@@ -352,7 +351,7 @@ static int check_word(struct check *c)
     }
     char text[24];
     if (!(*c->at >= 0x21 && *c->at < 0x7f) &&
-        utf8_length((const unsigned char *)c->at, (const unsigned char *)c->end) == 0)
+        json_utf8_length((const unsigned char *)c->at, (const unsigned char *)c->end) == 0)
         return refuse(c, c->at, "byte 0x%02x is not valid UTF-8", (unsigned char)*c->at);
     return refuse(c, c->at, "found %s where a value must stand (object, array, string, number, true, false or null)",
                   excerpt(c, c->at, text));

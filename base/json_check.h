@@ -14,6 +14,8 @@ enum {
     JSON_NUMBER_LENGTH = 63, /* cJSON reads no more characters of a number */
 };
 
+/* Length of the valid UTF-8 sequence that begins at `at` < end (RFC 3629: no overlong forms, no surrogates), or 0. */
+size_t json_utf8_length(const unsigned char *at, const unsigned char *end);
 /* ERR_INVALID with the JSON path of the place in err->path and line and column (both from 1, columns in characters) in
  * the message; ERR_TOO_LARGE over limits->max_bytes. */
 int json_check(const char *text, size_t size, const struct json_limits *limits, const char *what, struct err *err);

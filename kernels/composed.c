@@ -1,0 +1,43 @@
+/* composed.c: operators that can be made of others, for backends that have no fused form. */
+#include "kernels/backend.h"
+
+static void ffn_up_forward(struct backend *b, const struct ffn_up_args *a)
+{
+    const struct linear_args up = {
+        .rows = a->rows,
+        .in = a->in,
+        .out = a->gated ? 2 * a->width : a->width,
+        .x = a->x,
+        .w = a->w,
+        .bias = a->bias,
+        .y = a->pre,
+    };
+    b->ops->linear_forward(b, &up);
+    b->ops->activation_forward(b, a);
+}
+
+static void ffn_up_backward(struct backend *b, const struct ffn_up_backward_args *a)
+{
+    b->ops->activation_backward(b, a);
+    const struct linear_backward_args up = {
+        .rows = a->rows,
+        .in = a->in,
+        .out = a->gated ? 2 * a->width : a->width,
+        .x = a->x,
+        .w = a->w,
+        .dy = a->pre,
+        .dx = a->dx,
+        .dx_accumulate = a->dx_accumulate,
+        .d_w = a->d_w,
+        .d_bias = a->d_bias,
+    };
+    b->ops->linear_backward(b, &up);
+}
+
+void backend_fill_composed(struct backend_ops *ops)
+{
+    if (!ops->ffn_up_forward)
+        ops->ffn_up_forward = ffn_up_forward;
+    if (!ops->ffn_up_backward)
+        ops->ffn_up_backward = ffn_up_backward;
+}

@@ -1,0 +1,21 @@
+/* operators.c: the table of one compiled copy. */
+#include "kernels/cpu/cpu.h"
+
+void SYM(cpu_fill)(struct backend_ops *ops)
+{
+    ops->embed_forward = SYM(embed_forward);
+    ops->embed_backward = SYM(embed_backward);
+    ops->norm_forward = SYM(norm_forward);
+    ops->norm_backward = SYM(norm_backward);
+    ops->linear_forward = SYM(linear_forward);
+    ops->linear_backward = SYM(linear_backward);
+    ops->activation_forward = SYM(activation_forward);
+    ops->activation_backward = SYM(activation_backward);
+    ops->ffn_up_forward = SYM(ffn_up_forward);
+    ops->ffn_up_backward = SYM(ffn_up_backward);
+    ops->attention_forward = SYM(attention_forward);
+    ops->attention_backward = SYM(attention_backward);
+    ops->classifier = SYM(classifier);
+    ops->grad_norm = SYM(grad_norm);
+    ops->adamw = SYM(adamw);
+}

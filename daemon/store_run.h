@@ -34,14 +34,14 @@ struct store_run {
     char *reason; /* "" when there is none */
     char *tags;   /* sorted, joined by ','; "" when there are none */
     int64_t priority, cpus, gpus, gpu_memory /* MiB, 0: whole */;
-    int64_t attempts;                                                 /* claimed so far */
-    int64_t step, total_steps, tokens, params, peak_memory_bytes;     /* STORE_UNKNOWN */
+    int64_t attempts; /* claimed so far */
+    int64_t step, total_steps, tokens_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
         best_val_loss, tok_s, step_ms /* both over the same window as train_loss */;
-    int64_t created_ms, started_ms, ended_ms;                         /* STORE_UNKNOWN */
-    int64_t ran_ms;                                                   /* by its finished attempts */
-    int64_t running_since_ms;                                         /* STORE_UNKNOWN: no attempt runs */
-    int64_t nondeterminism;                                           /* steps that came out otherwise when replayed */
+    int64_t created_ms, started_ms, ended_ms; /* STORE_UNKNOWN */
+    int64_t ran_ms;                           /* by its finished attempts */
+    int64_t running_since_ms;                 /* STORE_UNKNOWN: no attempt runs */
+    int64_t nondeterminism;                   /* steps that came out otherwise when replayed */
     bool cancelling;
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;

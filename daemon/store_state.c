@@ -1,0 +1,159 @@
+/* store_state.c: changes of a run's state, each with its event in the same transaction, and the events themselves. */
+#include "daemon/store_run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include "daemon/store_statement.h"
+
+static int add_event(struct store_conn *c, int64_t id, int64_t attempt, const char *kind, const char *from,
+                     const char *to, const char *text, int64_t now_ms, struct err *err)
+{
+    return sql_run(c, QUERY_EVENT_INSERT,
+                   SQL_VALUES(SQL_INT(id), SQL_INT(now_ms), SQL_INT(attempt), SQL_TEXT(kind), SQL_TEXT(from),
+                              SQL_TEXT(to), SQL_TEXT(text)),
+                   err);
+}
+
+int store_event_add(struct store_conn *c, int64_t id, int64_t attempt, const char *kind, const char *text,
+                    int64_t now_ms, struct err *err)
+{
+    return add_event(c, id, attempt, kind, "", "", text, now_ms, err);
+}
+
+static int get_state(struct store_conn *c, int64_t id, enum run_state *out, struct err *err)
+{
+    sqlite3_stmt *st;
+    int rc = sql_open(c, QUERY_RUN_STATE, SQL_VALUES(SQL_INT(id)), &st, err);
+    if (rc)
+        return rc;
+    rc = sql_step(c, st, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
+    const char *word = (const char *)sqlite3_column_text(st, 0);
+    rc = word && run_state_parse(word, out) ? 0 : err_set(err, ERR_DAMAGED, "run b%05" PRId64 " has no known state", id);
+    sql_end(st);
+    return rc;
+}
+
+int store_run_transition(struct store_conn *c, int64_t id, enum run_state from, enum run_state to, const char *reason,
+                         int64_t now_ms, struct err *err)
+{
+    const char *from_word = run_state_word(from), *to_word = run_state_word(to);
+    if (!run_state_may_follow(from, to))
+        return err_set(err, ERR_CONFLICT, "a run that is %s cannot become %s", from_word, to_word);
+    int rc = sql_run_one(c, QUERY_RUN_TRANSITION,
+                         SQL_VALUES(SQL_INT(id), SQL_TEXT(from_word), SQL_TEXT(to_word), SQL_TEXT(reason ? reason : ""),
+                                    SQL_INT(now_ms), SQL_INT(run_state_is_final(to))),
+                         err);
+    if (rc == -ERR_CONFLICT) {
+        enum run_state now;
+        rc = get_state(c, id, &now, err);
+        return rc ? rc : err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s, not %s", id, run_state_word(now), from_word);
+    }
+    return rc ? rc : add_event(c, id, 0, "state", from_word, to_word, reason ? reason : "", now_ms, err);
+}
+
+int store_run_cancel(struct store_conn *c, int64_t id, int64_t now_ms, enum run_state *state, struct err *err)
+{
+    enum run_state now;
+    int rc = get_state(c, id, &now, err);
+    if (rc)
+        return rc;
+    if (run_state_is_active(now)) {
+        rc = sql_run_one(c, QUERY_RUN_SET_CANCELLING, SQL_VALUES(SQL_INT(id)), err);
+        if (rc && rc != -ERR_CONFLICT)
+            return rc;
+        if (!rc)
+            rc = store_event_add(c, id, 0, "cancel_requested", "", now_ms, err);
+        else
+            rc = 0; /* asked before */
+    } else if (run_state_may_follow(now, RUN_CANCELLED)) {
+        rc = store_run_transition(c, id, now, RUN_CANCELLED, "cancelled by request", now_ms, err);
+        now = RUN_CANCELLED;
+    } else {
+        rc = err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s already", id, run_state_word(now));
+    }
+    if (!rc)
+        *state = now;
+    return rc;
+}
+
+int store_run_retry(struct store_conn *c, int64_t id, int64_t now_ms, struct err *err)
+{
+    enum run_state now;
+    int rc = get_state(c, id, &now, err);
+    if (rc)
+        return rc;
+    if (!run_state_is_retriable(now))
+        return err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s: only failed, diverged, stopped and cancelled runs "
+                       "can be retried", id, run_state_word(now));
+    rc = store_run_transition(c, id, now, RUN_QUEUED, "retry by request", now_ms, err);
+    return rc ? rc : store_run_set_backoff(c, id, 0, 0, 0, 0, err);
+}
+
+int store_run_set_backoff(struct store_conn *c, int64_t id, int64_t not_before_ms, int64_t no_progress,
+                          int64_t crash_step, int64_t crash_count, struct err *err)
+{
+    return sql_run_one(c, QUERY_RUN_SET_BACKOFF,
+                       SQL_VALUES(SQL_INT(id), SQL_INT(not_before_ms), SQL_INT(no_progress), SQL_INT(crash_step),
+                                  SQL_INT(crash_count)),
+                       err);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------ */
+
+void store_events_free(struct store_event *e, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(e[i].kind);
+        free(e[i].from);
+        free(e[i].to);
+        free(e[i].text);
+    }
+    free(e);
+}
+
+int store_events(struct store_conn *c, int64_t id, int limit, struct store_event **out, size_t *n, struct err *err)
+{
+    sqlite3_stmt *st;
+    struct store_event *found = NULL;
+    size_t count = 0, capacity = 0;
+    int rc = sql_open(c, QUERY_EVENT_LIST, SQL_VALUES(SQL_INT(id), SQL_INT(limit)), &st, err);
+    if (rc)
+        return rc;
+    while ((rc = sql_step(c, st, err)) > 0) {
+        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
+        if (rc) {
+            sql_end(st);
+            break;
+        }
+        struct store_event *e = &found[count++];
+        *e = (struct store_event){
+            .time_ms = sqlite3_column_int64(st, 0),
+            .attempt = sqlite3_column_int64(st, 1),
+            .kind = sql_text_copy(st, 2),
+            .from = sql_text_copy(st, 3),
+            .to = sql_text_copy(st, 4),
+            .text = sql_text_copy(st, 5),
+        };
+        if (!e->kind || !e->from || !e->to || !e->text) {
+            sql_end(st);
+            rc = err_set(err, ERR_NO_MEMORY, "out of memory");
+            break;
+        }
+    }
+    if (rc) {
+        store_events_free(found, count);
+        return rc;
+    }
+    for (size_t i = 0; i < count / 2; i++) { /* the newest were read first */
+        struct store_event swap = found[i];
+        found[i] = found[count - 1 - i];
+        found[count - 1 - i] = swap;
+    }
+    *out = found;
+    *n = count;
+    return 0;
+}

@@ -1,0 +1,225 @@
+-- Every statement that bakad runs after the migrations. schema/compile_sql.py makes an enum and a table of them; a test
+-- runs EXPLAIN QUERY PLAN on each. Parameters are numbered. A heading is the statement's name.
+
+-- runs ------------------------------------------------------------------------------------------------------------
+
+-- name: RUN_INSERT
+INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, total_steps,
+                  params, flops_per_token)
+VALUES (?1, 'train', 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: RUN_INSERT_IMPORT
+INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms,
+                  ended_ms, attempts, step, total_steps, epoch, tokens, train_loss, last_loss, val_loss, best_val_loss)
+VALUES (?1, 'import', 'finished', '', '', '', 0, 0, 0, 0, ?2, ?2, ?2, 1, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
+
+-- name: RUN_GET
+SELECT * FROM run_row WHERE id = ?1;
+
+-- name: RUN_SPEC
+SELECT spec FROM runs WHERE id = ?1;
+
+-- name: RUN_STATE
+SELECT state FROM runs WHERE id = ?1;
+
+-- name: RUN_EXISTS
+SELECT id FROM runs WHERE id = ?1;
+
+-- name: RUN_BY_NAME
+SELECT id FROM runs WHERE name = ?1 ORDER BY id DESC LIMIT 1;
+
+-- name: RUN_LIST
+SELECT * FROM run_row WHERE id > ?1 ORDER BY id LIMIT ?2;
+
+-- name: RUN_LIST_STATE
+SELECT * FROM run_row WHERE state = ?3 AND id > ?1 ORDER BY id LIMIT ?2;
+
+-- name: RUN_LIST_TAG
+SELECT r.* FROM tags t CROSS JOIN run_row r ON r.id = t.run
+WHERE t.tag = ?3 AND t.run > ?1
+      AND (?4 IS NULL OR r.state = ?4)
+      AND (?5 IS NULL OR EXISTS (SELECT 1 FROM tags u WHERE u.run = t.run AND u.tag = ?5))
+ORDER BY t.run LIMIT ?2;
+
+-- name: RUN_COUNT_STATES
+SELECT state, count(*) FROM runs WHERE kind = 'train' GROUP BY state;
+
+-- name: RUN_TRANSITION
+UPDATE runs
+SET state = ?3,
+    reason = ?4,
+    ended_ms = CASE WHEN ?6 THEN ?5 END,
+    cancelling = CASE WHEN ?6 THEN 0 ELSE cancelling END
+WHERE id = ?1 AND state = ?2;
+
+-- name: RUN_SET_CANCELLING
+UPDATE runs SET cancelling = 1 WHERE id = ?1 AND state IN ('starting', 'running') AND cancelling = 0;
+
+-- name: RUN_SET_BACKOFF
+UPDATE runs SET not_before_ms = ?2, no_progress = ?3, crash_step = ?4, crash_count = ?5 WHERE id = ?1;
+
+-- tags and requests -----------------------------------------------------------------------------------------------
+
+-- name: TAG_INSERT
+INSERT OR IGNORE INTO tags (run, tag) VALUES (?1, ?2);
+
+-- name: TAG_HAS
+SELECT 1 FROM tags WHERE run = ?1 AND tag = ?2;
+
+-- name: TAG_RUNS
+SELECT run FROM tags WHERE tag = ?1 ORDER BY run;
+
+-- name: REQUEST_INSERT
+INSERT INTO requests (request, seq, run) VALUES (?1, ?2, ?3);
+
+-- name: REQUEST_RUNS
+SELECT run FROM requests WHERE request = ?1 ORDER BY seq;
+
+-- events ----------------------------------------------------------------------------------------------------------
+
+-- name: EVENT_INSERT
+INSERT INTO events (run, time_ms, attempt, kind, from_state, to_state, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: EVENT_LIST
+SELECT time_ms, attempt, kind, from_state, to_state, text FROM events WHERE run = ?1 ORDER BY id DESC LIMIT ?2;
+
+-- attempts --------------------------------------------------------------------------------------------------------
+
+-- name: ATTEMPT_NEXT
+UPDATE runs
+SET attempts = attempts + 1, started_ms = coalesce(started_ms, ?2), running_since_ms = ?2
+WHERE id = ?1
+RETURNING attempts;
+
+-- name: ATTEMPT_INSERT
+INSERT INTO attempts (run, n, active, gpu_mask, resume, resume_step, last_step, claimed_ms)
+VALUES (?1, ?2, 1, ?3, ?4, ?5, ?5, ?6);
+
+-- name: ATTEMPT_SPAWNED
+UPDATE attempts SET pid = ?3, start_time = ?4, boot_id = ?5 WHERE run = ?1 AND n = ?2 AND active = 1;
+
+-- name: ATTEMPT_FINISH
+UPDATE attempts
+SET active = 0, outcome = ?3, exit_status = ?4, exit_signal = ?5, maxrss_bytes = ?6, ended_ms = max(?7, claimed_ms)
+WHERE run = ?1 AND n = ?2 AND active = 1;
+
+-- name: ATTEMPT_FINISH_RUN
+UPDATE runs
+SET ran_ms = ran_ms + (SELECT a.ended_ms - a.claimed_ms FROM attempts a WHERE a.run = ?1 AND a.n = ?2),
+    running_since_ms = NULL,
+    peak_memory = max(coalesce(peak_memory, ?3), coalesce(?3, peak_memory))
+WHERE id = ?1;
+
+-- name: ATTEMPT_GET
+SELECT * FROM attempt_row WHERE run = ?1 AND n = ?2;
+
+-- name: ATTEMPT_LIST
+SELECT * FROM attempt_row WHERE run = ?1 ORDER BY n;
+
+-- name: ATTEMPT_ACTIVE
+SELECT * FROM attempt_row WHERE active = 1 ORDER BY run, n;
+
+-- name: QUEUE
+SELECT id, cpus, gpus, gpu_memory, not_before_ms FROM runs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1;
+
+-- checkpoints -----------------------------------------------------------------------------------------------------
+
+-- name: CHECKPOINT_INSERT
+INSERT OR REPLACE INTO checkpoints (run, step, attempt, path, bytes, mark) VALUES (?1, ?2, ?3, ?4, ?5, 'good');
+
+-- name: CHECKPOINT_LIST
+SELECT step, attempt, bytes, path, mark FROM checkpoints WHERE run = ?1 ORDER BY step DESC, attempt DESC;
+
+-- name: CHECKPOINT_SET_MARK
+UPDATE checkpoints SET mark = ?3 WHERE run = ?1 AND path = ?2;
+
+-- evaluations -----------------------------------------------------------------------------------------------------
+
+-- name: EVAL_INSERT
+INSERT OR REPLACE INTO evals (run, step, split, attempt, tokens, epoch, loss, perplexity, bits_per_byte, predictions, ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
+
+-- name: EVAL_LIST
+SELECT step, tokens, attempt, epoch, loss, perplexity, bits_per_byte, split
+FROM effective_evals WHERE run = ?1 ORDER BY step, split;
+
+-- name: EVAL_BEST
+SELECT min(loss) FROM effective_evals WHERE run = ?1 AND split = 'val';
+
+-- steps -----------------------------------------------------------------------------------------------------------
+
+-- name: TAIL_INSERT
+INSERT INTO steps_tail (run, attempt, step, tokens, epoch, loss, lr, grad_norm, ms, tok_s)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+
+-- name: TAIL_COUNT
+SELECT count(*) FROM steps_tail WHERE run = ?1 AND attempt = ?2;
+
+-- name: TAIL_EXTENTS
+SELECT attempt, min(step), max(step), count(*), 0 FROM steps_tail WHERE run = ?1 GROUP BY attempt;
+
+-- name: TAIL_RANGE
+SELECT step, tokens, epoch, loss, lr, grad_norm, ms, tok_s
+FROM steps_tail WHERE run = ?1 AND attempt = ?2 AND step BETWEEN ?3 AND ?4 ORDER BY step;
+
+-- name: TAIL_DELETE
+DELETE FROM steps_tail WHERE run = ?1 AND attempt = ?2;
+
+-- name: CHUNK_INSERT
+INSERT INTO steps_chunk (run, attempt, first_step, last_step, n, nonfinite, loss_min, loss_max, loss_sum, loss, tokens,
+                         epoch, lr, grad_norm, ms, tok_s, step)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17);
+
+-- name: CHUNK_EXTENTS
+SELECT attempt, first_step, last_step, n, id FROM steps_chunk WHERE run = ?1 ORDER BY attempt, first_step;
+
+-- name: CHUNK_LOSS
+SELECT step, loss FROM steps_chunk WHERE id = ?1;
+
+-- name: CHUNK_COMPARE
+SELECT step, loss, tokens, epoch FROM steps_chunk WHERE id = ?1;
+
+-- name: CHUNK_ALL
+SELECT step, loss, tokens, epoch, lr, grad_norm, ms, tok_s FROM steps_chunk WHERE id = ?1;
+
+-- ingest ----------------------------------------------------------------------------------------------------------
+
+-- name: INGEST_GET
+SELECT a.journal_offset, a.resume_step, a.last_step, a.started, a.journal_damaged, a.nondeterminism, a.drift,
+       a.numerics_id, a.end_reason, a.active, r.tokens_per_epoch, r.steps_per_epoch
+FROM attempts a JOIN runs r ON r.id = a.run
+WHERE a.run = ?1 AND a.n = ?2;
+
+-- name: INGEST_OLDER
+SELECT n, numerics_id FROM attempts WHERE run = ?1 AND n < ?2 ORDER BY n;
+
+-- name: INGEST_SET
+UPDATE attempts SET journal_offset = ?3, last_step = ?4 WHERE run = ?1 AND n = ?2;
+
+-- name: INGEST_START
+UPDATE attempts
+SET started = 1, resume_step = ?3, last_step = ?3, numerics_id = ?4, device = ?5, threads = ?6, memory_bytes = ?7
+WHERE run = ?1 AND n = ?2;
+
+-- name: INGEST_START_RUN
+UPDATE runs SET total_steps = ?2, tokens_per_epoch = ?3, steps_per_epoch = ?4, params = ?5 WHERE id = ?1;
+
+-- name: INGEST_END
+UPDATE attempts SET end_reason = ?3, end_text = ?4 WHERE run = ?1 AND n = ?2;
+
+-- name: INGEST_DAMAGED
+UPDATE attempts SET journal_damaged = 1 WHERE run = ?1 AND n = ?2;
+
+-- name: INGEST_PROGRESS
+UPDATE runs
+SET step = ?2, epoch = ?3, tokens = ?4, train_loss = ?5, last_loss = ?6, tok_s = ?7, step_ms = ?8
+WHERE id = ?1;
+
+-- name: INGEST_VAL
+UPDATE runs SET val_loss = ?2, best_val_loss = ?3 WHERE id = ?1;
+
+-- name: INGEST_REPLAYED
+UPDATE attempts SET nondeterminism = nondeterminism + ?3, drift = drift + ?4 WHERE run = ?1 AND n = ?2;
+
+-- name: INGEST_REPLAYED_RUN
+UPDATE runs SET nondeterminism = nondeterminism + ?2 WHERE id = ?1;

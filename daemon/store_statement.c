@@ -31,7 +31,7 @@ int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
     return err_set(err, code, "database: %s: %s", what, sqlite3_errmsg(c->db));
 }
 
-static int bind(sqlite3_stmt *st, int index, const struct sql_value *v)
+static int bind_value(sqlite3_stmt *st, int index, const struct sql_value *v)
 {
     switch (v->type) {
     case SQL_NULL_TYPE: return sqlite3_bind_null(st, index);
@@ -58,7 +58,7 @@ int sql_open(struct store_conn *c, enum store_query query, const struct sql_valu
         sqlite3_reset(st);
     }
     for (size_t i = 0; i < n && rc == SQLITE_OK; i++)
-        rc = bind(st, (int)i + 1, &values[i]);
+        rc = bind_value(st, (int)i + 1, &values[i]);
     if (rc != SQLITE_OK) {
         sql_end(st);
         return sql_fail(c, rc, store_queries[query].name, err);

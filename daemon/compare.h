@@ -48,10 +48,8 @@ struct compare_train {
     struct compare_extent *extents;
     size_t extent_count;
     /* the rest is the reducer's own */
-    int64_t tokens_per_epoch;
     bool open;
-    int64_t bucket_tokens_from, bucket_tokens_to; /* the open bucket holds tokens in (from, to] */
-    double bucket_epoch_from, bucket_epoch_to;
+    double bucket_from, bucket_to; /* the open bucket holds epochs in (from, to] */
     double sum;
     int64_t in_bucket;
     struct compare_point last;
@@ -59,9 +57,9 @@ struct compare_train {
     int64_t steps_per_extent, in_extent;
 };
 
-/* tokens_per_epoch 0: not known, buckets are cut by `epoch` then. extents: about how many are wanted at the end
- * (between that and twice as many come), 0 for none. */
-int compare_train_init(struct compare_train *t, int64_t tokens_per_epoch, size_t extents, struct err *err);
+/* extents: about how many are wanted at the end (between that and twice as many come, if there are as many steps), 0 for
+ * none. */
+int compare_train_init(struct compare_train *t, size_t extents, struct err *err);
 /* Steps in increasing order. A bucket is (k/20, (k+1)/20] epochs; its point carries its last step, and the plain mean of
  * its steps' losses (not finite if one of them is not). */
 int compare_train_add(struct compare_train *t, size_t count, const int64_t *step, const double *epoch,
@@ -99,7 +97,7 @@ struct compare_run {
     const char *data;       /* data set, "" when not known (imported) */
     const char *order;      /* data.order, "" when not known */
     const char *experiment; /* equal for runs that differ in nothing but the seed */
-    int64_t step, val_predictions /* 0: not known */;
+    int64_t step;
     double epoch; /* reached */
     struct compare_curve val;
     struct compare_train train;
@@ -120,7 +118,7 @@ int compare_pair(const struct compare_run *a, const struct compare_run *b, struc
 /* One sentence on a pair, as "elephant at epoch 1.86 passes swiglu's best of 3 epochs: 1.61x fewer tokens". */
 void compare_pair_text(const struct compare_run *a, const struct compare_run *b, const struct compare_pair *pair,
                        char out[COMPARE_TEXT_SIZE]);
-/* What a reader must know before he believes the table: unequal data, order or validation set, runs that are not
+/* What a reader must know before he believes the table: unequal data or order, runs that are not
  * finished, no evaluations, a single seed. Calls visit with one sentence a note; the text lives for the call. */
 void compare_notes(const struct compare_run *runs, size_t count, void (*visit)(void *arg, const char *text), void *arg);
 

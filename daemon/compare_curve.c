@@ -26,11 +26,9 @@ void compare_curve_finish(struct compare_curve *c)
     *c = (struct compare_curve){0};
 }
 
-int compare_train_init(struct compare_train *t, int64_t tokens_per_epoch, size_t extents, struct err *err)
+int compare_train_init(struct compare_train *t, size_t extents, struct err *err)
 {
-    *t = (struct compare_train){.tokens_per_epoch = tokens_per_epoch > 0 ? tokens_per_epoch : 0,
-                                .extent_limit = 2 * extents,
-                                .steps_per_extent = 1};
+    *t = (struct compare_train){.extent_limit = 2 * extents, .steps_per_extent = 1};
     if (extents == 0)
         return 0;
     t->extents = malloc(t->extent_limit * sizeof *t->extents);
@@ -83,34 +81,15 @@ static int close_bucket(struct compare_train *t, struct err *err)
     return compare_curve_add(&t->means, mean, err);
 }
 
+/* An epoch that was printed with a few digits may lie a hair above its bucket's end: 1e-6 of a bucket is forgiven. */
 static void open_bucket(struct compare_train *t, const struct compare_point *p)
 {
+    double k = ceil(p->epoch * COMPARE_BUCKETS_PER_EPOCH - 1e-6) - 1;
     t->open = true;
     t->sum = 0;
     t->in_bucket = 0;
-    if (t->tokens_per_epoch > 0) {
-        /* k = ceil(20 tokens / tokens_per_epoch) - 1, and the greatest whole number of tokens in bucket k, k-1 */
-        double share = ceil((double)p->tokens * COMPARE_BUCKETS_PER_EPOCH / (double)t->tokens_per_epoch) - 1;
-        __int128 k = (__int128)share, per_epoch = t->tokens_per_epoch, n = COMPARE_BUCKETS_PER_EPOCH;
-        while (k * per_epoch >= n * p->tokens && k > 0)
-            k--;
-        while ((k + 1) * per_epoch < n * p->tokens)
-            k++;
-        t->bucket_tokens_from = (int64_t)(k * per_epoch / n);
-        t->bucket_tokens_to = (int64_t)((k + 1) * per_epoch / n);
-    } else {
-        /* An epoch printed with a few digits may lie a hair above its bucket's end. */
-        double k = ceil(p->epoch * COMPARE_BUCKETS_PER_EPOCH - 1e-6) - 1;
-        t->bucket_epoch_from = (k + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
-        t->bucket_epoch_to = (k + 1 + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
-    }
-}
-
-static bool fits_bucket(const struct compare_train *t, const struct compare_point *p)
-{
-    if (t->tokens_per_epoch > 0)
-        return p->tokens > t->bucket_tokens_from && p->tokens <= t->bucket_tokens_to;
-    return p->epoch > t->bucket_epoch_from && p->epoch <= t->bucket_epoch_to;
+    t->bucket_from = (k + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
+    t->bucket_to = (k + 1 + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
 }
 
 int compare_train_add(struct compare_train *t, size_t count, const int64_t *step, const double *epoch,
@@ -118,7 +97,7 @@ int compare_train_add(struct compare_train *t, size_t count, const int64_t *step
 {
     for (size_t i = 0; i < count; i++) {
         struct compare_point p = {step[i], tokens[i], epoch[i], loss[i]};
-        if (!t->open || !fits_bucket(t, &p)) {
+        if (!t->open || !(p.epoch > t->bucket_from && p.epoch <= t->bucket_to)) {
             int rc = t->open ? close_bucket(t, err) : 0;
             if (rc)
                 return rc;

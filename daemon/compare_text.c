@@ -121,22 +121,6 @@ static const char *order_of(const struct compare_run *r)
     return r->order;
 }
 
-static void note_validation_sizes(const struct notes *n, const struct compare_run *runs, size_t count)
-{
-    const struct compare_run *first = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (runs[i].val_predictions <= 0)
-            continue;
-        if (!first)
-            first = &runs[i];
-        else if (first->val_predictions != runs[i].val_predictions) {
-            note(n, "unequal validation sets: %s counts %lld predictions, %s %lld", first->label,
-                 (long long)first->val_predictions, runs[i].label, (long long)runs[i].val_predictions);
-            return;
-        }
-    }
-}
-
 static void note_state(const struct notes *n, const struct compare_run *r)
 {
     char epoch[32];
@@ -161,7 +145,6 @@ void compare_notes(const struct compare_run *runs, size_t count, void (*visit)(v
         note_state(&n, &runs[i]);
     note_disagreement(&n, runs, count, data_of, "data", "their losses are not on one scale");
     note_disagreement(&n, runs, count, order_of, "data.order", "they saw the text in other sequence");
-    note_validation_sizes(&n, runs, count);
     bool repeated = count < 2;
     for (size_t i = 0; i < count && !repeated; i++)
         for (size_t j = i + 1; j < count && !repeated; j++)

@@ -1,0 +1,57 @@
+/* plot.h: what a picture of curves needs, whoever draws it: series, arrows between them, axes with ticks. Pure.
+ * Thread: any. */
+#ifndef BAKA_CLI_PLOT_H
+#define BAKA_CLI_PLOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct plot_series {
+    const char *label;
+    const char *detail; /* stands behind the label in the legend, as "best 1.512"; NULL for none */
+    const double *x, *y; /* a point with a value that is not finite breaks the line */
+    size_t count;
+    int colour;  /* index into the drawer's palette; series that belong together share it */
+    bool faint;  /* drawn thin, without a legend entry, and last in line for a say in the range of y */
+};
+
+/* From the loser's best back to where the winner passed it. */
+struct plot_arrow {
+    double winner_x, winner_y, loser_x, loser_y;
+    int colour; /* the winner's */
+    const char *text;
+};
+
+struct plot {
+    const char *title, *x_label, *y_label;
+    const struct plot_series *series; /* later ones are drawn over earlier ones */
+    size_t series_count;
+    const struct plot_arrow *arrows;
+    size_t arrow_count;
+};
+
+struct plot_axis {
+    double min, max; /* min < max, finite */
+    bool log;        /* only with min > 0 */
+};
+
+/* All x. False when there is no finite point at all. */
+bool plot_x_axis(const struct plot *p, struct plot_axis *out);
+/* The part of y that is worth looking at: from the lowest value to the highest after the first fifth of x, unless few
+ * values reach so high; so neither a run's first steps nor an explosion flatten the rest. What lies above is cut off by
+ * the drawer. Logarithmic when the range spans more than a factor of 4. */
+bool plot_y_axis(const struct plot *p, struct plot_axis *out);
+/* 0 at min, 1 at max, beyond them outside. */
+double plot_axis_place(const struct plot_axis *a, double value);
+
+enum { PLOT_TICKS_MAX = 24 };
+
+struct plot_tick {
+    double value;
+    char label[24];
+};
+
+/* At most `wanted` (2 ... PLOT_TICKS_MAX) round values within the axis, in increasing order. */
+size_t plot_ticks(const struct plot_axis *a, size_t wanted, struct plot_tick out[PLOT_TICKS_MAX]);
+
+#endif

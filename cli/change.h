@@ -1,0 +1,11 @@
+/* change.h: one request a run, as cancel and retry make. */
+#ifndef BAKA_CLI_CHANGE_H
+#define BAKA_CLI_CHANGE_H
+
+struct cli;
+
+/* POST /v1/runs/REF/ACTION for each positional argument; a failure does not keep the others from being tried, except that
+ * of a daemon that is not there. Prints "id name: state", or {"runs":[...]}. Returns the exit status. */
+int change_runs(struct cli *cli, const char *action);
+
+#endif

@@ -1,0 +1,26 @@
+/* verb_cancel.c: bakactl cancel RUN... A run that is at work is told to stop; its checkpoint and curve stay. */
+#include "cli/verb.h"
+
+#include "cli/change.h"
+
+static int run(struct cli *cli)
+{
+    return change_runs(cli, "cancel");
+}
+
+const struct verb verb_cancel = {
+    .name = "cancel",
+    .path = "cancel",
+    .arguments = "RUN... [--json]",
+    .summary = "stop runs, or take them from the queue",
+    .help = "RUN is an id or a name (the newest run of that name). A queued run is cancelled at once; a running one finishes its\n"
+            "step, writes a checkpoint and ends (see it with `bakactl show`). What was recorded stays; `bakactl retry` goes on\n"
+            "from there. The other runs are still tried when one cannot be cancelled; the exit status is 1 then.\n"
+            "\n"
+            "Examples:\n"
+            "  bakactl cancel b00012\n"
+            "  bakactl cancel gelu swiglu\n",
+    .min_positional = 1,
+    .max_positional = -1,
+    .run = run,
+};

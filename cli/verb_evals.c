@@ -1,0 +1,50 @@
+/* verb_evals.c: bakactl evals RUN: the evaluations of a run. */
+#include "cli/verb.h"
+
+#include "cli/client.h"
+#include "cli/columns.h"
+
+static int run(struct cli *cli)
+{
+    if (cli->json && args_flag(&cli->args, "--csv"))
+        return cli_usage(cli, "--csv and --json exclude each other");
+    struct err err = {0};
+    struct client *client;
+    if (cli_client(cli, &client, &err))
+        return cli_fail(cli, &err);
+    struct client_url url;
+    client_url_start(&url, "/v1/runs");
+    client_url_segment(&url, cli->args.positional[0]);
+    client_url_segment(&url, "evals");
+    cJSON *page = NULL;
+    int rc = client_get(client, client_url_text(&url), &page, &err);
+    client_url_finish(&url);
+    if (rc)
+        return cli_fail(cli, &err);
+    struct columns columns = {.out = stdout, .json = cli->json};
+    columns_print_page(&columns, page);
+    columns_end(&columns, "step,epoch,tokens,split,loss,perplexity,bits_per_byte");
+    cJSON_Delete(page);
+    return CLI_DONE;
+}
+
+static const struct args_option options[] = {
+    {"--csv", 0, NULL, "comma-separated values (the default)", false},
+    {NULL, 0, NULL, NULL, false},
+};
+
+const struct verb verb_evals = {
+    .name = "evals",
+    .path = "evals",
+    .arguments = "RUN [--csv|--json]",
+    .summary = "each evaluation of a run",
+    .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte, oldest first; split is val or train, the loss is in\n"
+            "nats a prediction. Doubles have 17 digits; nan, inf, -inf are words (strings in JSON); what is not known is empty.\n"
+            "\n"
+            "Example:\n"
+            "  bakactl evals elephant | column -s, -t\n",
+    .options = options,
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};

@@ -1,9 +1,21 @@
 /* verbs.c: the registry of bakactl's verbs, in the order of the help. Each stands in a file of its own. */
 #include "cli/verb.h"
 
+extern const struct verb verb_status;
+extern const struct verb verb_list;
+extern const struct verb verb_steps;
+extern const struct verb verb_evals;
+extern const struct verb verb_cancel;
+extern const struct verb verb_retry;
 extern const struct verb verb_data;
 
 const struct verb *const verbs[] = {
+    &verb_status,
+    &verb_list,
+    &verb_steps,
+    &verb_evals,
+    &verb_cancel,
+    &verb_retry,
     &verb_data,
     NULL,
 };

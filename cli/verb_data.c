@@ -131,21 +131,21 @@ static int run_list(struct cli *cli)
 }
 
 /* Token ids [start, end) as little-endian uint32, the machine's own order (token_file.c asserts it). */
-static int dump_range(const struct token_file *f, uint64_t start, uint64_t end)
+static int dump_range(const struct token_file *f, uint64_t start, uint64_t end, struct err *err)
 {
     enum { PIECE = 1 << 16 };
+    int rc = 0;
     int32_t *ids = malloc(PIECE * sizeof *ids);
     if (!ids)
         abort();
-    while (start < end) {
+    while (!rc && start < end) {
         size_t n = end - start < PIECE ? (size_t)(end - start) : PIECE;
         token_file_read(f, start, n, ids);
-        if (fwrite(ids, sizeof *ids, n, stdout) != n)
-            break; /* output_flush tells why */
+        rc = file_write_all(STDOUT_FILENO, ids, n * sizeof *ids, "standard output", err);
         start += n;
     }
     free(ids);
-    return CLI_DONE;
+    return rc;
 }
 
 static int run_dump(struct cli *cli)
@@ -163,9 +163,9 @@ static int run_dump(struct cli *cli)
     }
     uint64_t start = split && strcmp(split, "val") == 0 ? f.header.train_count : 0;
     uint64_t end = split && strcmp(split, "train") == 0 ? f.header.train_count : f.header.count;
-    int rc = dump_range(&f, start, end);
+    int rc = dump_range(&f, start, end, &err);
     token_file_close(&f);
-    return rc;
+    return rc ? cli_fail(cli, &err) : CLI_DONE;
 }
 
 static int run_verify(struct cli *cli)

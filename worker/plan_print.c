@@ -34,7 +34,7 @@ int plan_print(const char *spec_path, const char *home, FILE *out, struct err *e
     struct device device;
     char *text = NULL;
     size_t size;
-    int64_t vocab;
+    int64_t vocab = 0;
     int rc = file_read_all(spec_path, SPEC_MAX_BYTES, &text, &size, err);
     if (rc == 0)
         rc = spec_parse(text, size, &spec, err);

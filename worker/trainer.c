@@ -73,9 +73,10 @@ static int open_data(struct trainer *t, struct err *err)
     if (rc != 0)
         return rc;
     t->data_open = true;
-    rc = token_file_verify(&t->data, err);
+    struct err inner;
+    rc = token_file_verify(&t->data, &inner);
     if (rc != 0)
-        return rc;
+        return err_set(err, inner.code, "data set '%s': %.500s", t->spec.data.name, inner.message);
     if (t->spec.model.vocab != 0 && (uint64_t)t->spec.model.vocab < t->data.header.vocab) {
         t->blame = END_BAD_SPEC;
         return err_set_at(err, ERR_INVALID, "model.vocab", "%" PRId64 " is less than the %" PRIu64 " of data set '%s'",

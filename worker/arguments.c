@@ -19,7 +19,6 @@ enum option_id {
     OPTION_THREADS,
     OPTION_LOCK_FD,
     OPTION_PLAN,
-    OPTION_DESCRIBE,
     OPTION_VERSION,
 };
 
@@ -27,7 +26,7 @@ static const struct option options[] = {
     {"home", required_argument, NULL, OPTION_HOME},         {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
     {"attempt", required_argument, NULL, OPTION_ATTEMPT},   {"resume", required_argument, NULL, OPTION_RESUME},
     {"threads", required_argument, NULL, OPTION_THREADS},   {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
-    {"plan", required_argument, NULL, OPTION_PLAN},         {"describe", required_argument, NULL, OPTION_DESCRIBE},
+    {"plan", required_argument, NULL, OPTION_PLAN},
     {"version", no_argument, NULL, OPTION_VERSION},         {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -36,7 +35,6 @@ void arguments_print_help(FILE *out)
 {
     fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N] [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
-          "       baka-worker --describe schema|markdown\n"
           "       baka-worker --version | --help\n"
           "\n"
           "Trains one attempt of a run. bakad starts it; by hand it serves to look into a single run.\n"
@@ -49,7 +47,6 @@ void arguments_print_help(FILE *out)
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
-          "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
           "\n"
           "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
           "SIGQUIT print the stack. Exit status: 0 finished or stopped, 1 failed (the journal's end says why),\n"
@@ -71,7 +68,7 @@ static int read_int(const char *option, const char *text, int min, int max, int 
 static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
 {
     if (*mode_set)
-        return err_set(err, ERR_INVALID, "--plan, --describe, --version and --help exclude each other");
+        return err_set(err, ERR_INVALID, "--plan, --version and --help exclude each other");
     *mode_set = true;
     a->mode = mode;
     return 0;
@@ -141,13 +138,6 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             rc = read_mode(&a, &mode_set, MODE_PLAN, err);
             if (rc == 0)
                 rc = path_format(a.plan_spec, err, "%s", optarg);
-            break;
-        case OPTION_DESCRIBE:
-            if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
-                rc = err_set(err, ERR_INVALID, "--describe must be schema or markdown, not '%.100s'", optarg);
-            else
-                rc = read_mode(&a, &mode_set,
-                               strcmp(optarg, "schema") == 0 ? MODE_DESCRIBE_SCHEMA : MODE_DESCRIBE_MARKDOWN, err);
             break;
         case OPTION_VERSION:
             rc = read_mode(&a, &mode_set, MODE_VERSION, err);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
-#include "schema/spec.h"
 #include "worker/arguments.h"
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
@@ -44,12 +43,6 @@ int main(int argc, char **argv)
         break;
     case MODE_VERSION:
         printf("baka-worker %s\n", BAKA_VERSION);
-        break;
-    case MODE_DESCRIBE_SCHEMA:
-        spec_print_json_schema(stdout);
-        break;
-    case MODE_DESCRIBE_MARKDOWN:
-        spec_print_markdown(stdout);
         break;
     case MODE_PLAN:
         if (plan_print(a.plan_spec, a.home, stdout, &err) != 0)

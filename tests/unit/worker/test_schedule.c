@@ -1,0 +1,72 @@
+/* test_schedule.c: learning rates against values worked out on paper. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "worker/schedule.h"
+
+static struct spec make_spec(enum spec_schedule schedule, double warmup, double min_ratio)
+{
+    struct spec s = {0};
+    s.train.optimizer.lr = 0.01;
+    s.train.schedule = schedule;
+    s.train.warmup = warmup;
+    s.train.min_lr_ratio = min_ratio;
+    return s;
+}
+
+static void warmup_is_steps_or_a_share(void **state)
+{
+    (void)state;
+    assert_int_equal(schedule_warmup_steps(0, 100), 0);
+    assert_int_equal(schedule_warmup_steps(7, 100), 7);
+    assert_int_equal(schedule_warmup_steps(1, 100), 1);
+    assert_int_equal(schedule_warmup_steps(0.01, 879), 9); /* 8.79 */
+    assert_int_equal(schedule_warmup_steps(0.01, 40), 0);
+    assert_int_equal(schedule_warmup_steps(0.1, 1430000), 143000);
+    assert_int_equal(schedule_warmup_steps(500, 100), 500);
+}
+
+static void rates_are_those_on_paper(void **state)
+{
+    (void)state;
+    static const struct {
+        enum spec_schedule schedule;
+        double warmup, min_ratio;
+        int64_t step, total;
+        double lr;
+    } cases[] = {
+        {SCHEDULE_CONSTANT, 0, 0.1, 1, 10, 0.01},
+        {SCHEDULE_CONSTANT, 0, 0.1, 10, 10, 0.01},
+        {SCHEDULE_CONSTANT, 4, 0, 1, 10, 0.0025},
+        {SCHEDULE_CONSTANT, 4, 0, 4, 10, 0.01},
+        {SCHEDULE_CONSTANT, 0.4, 0, 2, 10, 0.005},
+        {SCHEDULE_CONSTANT, 100, 0, 10, 10, 0.001},
+        {SCHEDULE_LINEAR, 0, 0, 1, 4, 0.0075},
+        {SCHEDULE_LINEAR, 0, 0, 4, 4, 0},
+        {SCHEDULE_LINEAR, 2, 0.1, 7, 12, 0.0055}, /* half way down: (1 + 0.1)/2 */
+        {SCHEDULE_LINEAR, 2, 0.1, 12, 12, 0.001},
+        {SCHEDULE_LINEAR, 2, 0.1, 13, 12, 0.001},
+        {SCHEDULE_COSINE, 0, 0, 1, 3, 0.0075}, /* cos(pi/3) = 1/2 */
+        {SCHEDULE_COSINE, 0, 0, 2, 3, 0.0025},
+        {SCHEDULE_COSINE, 2, 0.1, 2, 12, 0.01},
+        {SCHEDULE_COSINE, 2, 0.1, 7, 12, 0.0055},
+        {SCHEDULE_COSINE, 2, 0.1, 12, 12, 0.001},
+        {SCHEDULE_COSINE, 0, 0.1, 1, 4, 0.008681980515339464}, /* 0.1 + 0.9 (1 + sqrt(1/2))/2 */
+        {SCHEDULE_COSINE, 5, 0.1, 5, 5, 0.01},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct spec s = make_spec(cases[i].schedule, cases[i].warmup, cases[i].min_ratio);
+        assert_float_equal(schedule_lr(&s, cases[i].step, cases[i].total), cases[i].lr, 1e-15);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(warmup_is_steps_or_a_share),
+        cmocka_unit_test(rates_are_those_on_paper),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs all tests; the last line is "N passed, N failed, N skipped".
+#
+#   ./test.sh            everything: plain build, ASan+UBSan build, TSan build of the threaded parts, faults, fuzzing
+#   ./test.sh --quick    the plain build's tests only
+#
+# BAKA_FUZZ_SECONDS (default 10) is the time for each fuzz target, BAKA_KILLS (default 24) the number of random kills.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+quick=false
+case "${1:-}" in
+  "") ;;
+  --quick) quick=true ;;
+  -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "test.sh: unknown option '$1'; --quick or nothing" >&2; exit 2 ;;
+esac
+
+if $quick; then .ci/setup.sh build test; else .ci/setup.sh build test fuzz; fi
+
+results=build/test-results.json
+failed=0
+
+configure_and_build() { # DIR OPTION...
+  local dir=$1
+  shift
+  if [ ! -f "$dir/build.ninja" ]; then meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; exit 1; }; fi
+  ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log"; exit 1; }
+  rm -f "$dir.log"
+}
+
+run() { tests/run.py --results "$results" "$@" || failed=1; }
+
+echo "building (warnings are errors)"
+configure_and_build build -Dwerror=true
+rm -f "$results"
+run --build build --suites unit,kernels,system,faults
+
+if ! $quick; then
+  echo "building with the address and undefined-behaviour sanitizers"
+  configure_and_build build-asan -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false
+  export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:strict_string_checks=1
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
+  run --build build-asan --suites unit,kernels,system --label asan+ubsan
+  unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
+
+  echo "building the threaded parts with the thread sanitizer"
+  configure_and_build build-tsan -Dwerror=true -Db_sanitize=thread -Db_lundef=false
+  TSAN_OPTIONS=halt_on_error=1:exitcode=66 run --build build-tsan --suites unit --only 'store*' --label tsan
+  TSAN_OPTIONS=halt_on_error=1:exitcode=66 run --build build-tsan --suites system --only 'test_daemon' --label tsan
+
+  echo "fuzzing each input door for ${BAKA_FUZZ_SECONDS:-10} s"
+  code=0
+  tests/fuzz/run.sh "${BAKA_FUZZ_SECONDS:-10}" || code=$?
+  case $code in
+    0) run --add fuzz 1 0 0 ;;
+    77) run --add fuzz 0 0 1 ;;
+    *) run --add fuzz 0 1 0 ;;
+  esac
+fi
+
+tests/run.py --close --results "$results" || failed=1
+exit $failed

@@ -1,0 +1,138 @@
+/* api_steps.c: GET /v1/runs/REF/steps and /evals: what was recorded, each step once, every bit. */
+#include "daemon/api.h"
+
+#include <stdlib.h>
+#include "daemon/store_curve.h"
+
+enum { STEPS_PAGE_DEFAULT = 4096, STEPS_PAGE_MAX = 16384 };
+
+struct page {
+    long long after, limit;
+};
+
+static void write_columns(struct jsonw *w, const char *const *names)
+{
+    jsonw_begin_array(w, "columns");
+    for (; *names != NULL; names++)
+        jsonw_string(w, NULL, *names);
+    jsonw_end_array(w);
+}
+
+static int run_steps(struct store_conn *c, struct api_call *call, struct err *err)
+{
+    static const char *const names[] = {"step", "epoch", "tokens", "loss", "lr", "grad_norm", "ms", "tok_s", NULL};
+    const struct page *page = call->arg;
+    struct store_curve v;
+    struct jsonw *w = &call->out;
+    int64_t id;
+    int rc = store_resolve(c, call->ref, &id, err);
+    if (rc == 0)
+        rc = store_curve_load(c, id, page->after + 1, INT64_MAX, (size_t)page->limit + 1, COLUMNS_ALL, &v, err);
+    if (rc != 0)
+        return rc;
+
+    size_t shown = v.n > (size_t)page->limit ? (size_t)page->limit : v.n;
+    jsonw_begin_object(w, NULL);
+    write_columns(w, names);
+    jsonw_begin_array(w, "rows");
+    for (size_t i = 0; i < shown; i++) {
+        jsonw_begin_array(w, NULL);
+        jsonw_int(w, NULL, v.step[i]);
+        jsonw_real(w, NULL, v.epoch[i]);
+        jsonw_int(w, NULL, v.tokens[i]);
+        jsonw_real(w, NULL, v.loss[i]);
+        jsonw_real(w, NULL, v.lr[i]);
+        jsonw_real(w, NULL, v.grad_norm[i]);
+        jsonw_real(w, NULL, v.ms[i]);
+        jsonw_real(w, NULL, v.tok_s[i]);
+        jsonw_end_array(w);
+    }
+    jsonw_end_array(w);
+    if (shown < v.n)
+        jsonw_int(w, "next", v.step[shown - 1]);
+    else
+        jsonw_null(w, "next");
+    jsonw_end_object(w);
+    store_curve_finish(&v);
+    return 0;
+}
+
+static int run_evals(struct store_conn *c, struct api_call *call, struct err *err)
+{
+    static const char *const names[] = {"step", "epoch", "tokens", "split", "loss", "perplexity", "bits_per_byte", NULL};
+    struct store_eval *evals;
+    struct jsonw *w = &call->out;
+    int64_t id;
+    size_t n;
+    int rc = store_resolve(c, call->ref, &id, err);
+    if (rc == 0)
+        rc = store_evals(c, id, &evals, &n, err);
+    if (rc != 0)
+        return rc;
+
+    jsonw_begin_object(w, NULL);
+    write_columns(w, names);
+    jsonw_begin_array(w, "rows");
+    for (size_t i = 0; i < n; i++) {
+        const struct store_eval *e = &evals[i];
+        jsonw_begin_array(w, NULL);
+        jsonw_int(w, NULL, e->step);
+        jsonw_real(w, NULL, e->epoch);
+        jsonw_int(w, NULL, e->tokens);
+        jsonw_string(w, NULL, e->split);
+        jsonw_real(w, NULL, e->loss);
+        if (e->has_perplexity)
+            jsonw_real(w, NULL, e->perplexity);
+        else
+            jsonw_null(w, NULL);
+        if (e->has_bits_per_byte)
+            jsonw_real(w, NULL, e->bits_per_byte);
+        else
+            jsonw_null(w, NULL);
+        jsonw_end_array(w);
+    }
+    jsonw_end_array(w);
+    jsonw_end_object(w);
+    free(evals);
+    return 0;
+}
+
+static void handle_steps(struct bakad *b, struct http_request *r)
+{
+    struct page page = {.after = 0, .limit = STEPS_PAGE_DEFAULT};
+    struct err err;
+    if (http_request_query_int(r, "after", 0, INT64_MAX - 1, &page.after, &err) != 0 ||
+        http_request_query_int(r, "limit", 1, STEPS_PAGE_MAX, &page.limit, &err) != 0) {
+        http_reply_error(r, &err);
+        return;
+    }
+    struct api_call *call = api_call_create(b, r);
+    if (call == NULL)
+        return;
+    struct page *kept = malloc(sizeof *kept);
+    if (kept == NULL) {
+        err_set(&err, ERR_NO_MEMORY, "out of memory");
+        api_call_fail(call, &err);
+        return;
+    }
+    *kept = page;
+    call->arg = kept;
+    call->free_arg = free;
+    call->run = run_steps;
+    api_call_read(call);
+}
+
+static void handle_evals(struct bakad *b, struct http_request *r)
+{
+    struct api_call *call = api_call_create(b, r);
+    if (call == NULL)
+        return;
+    call->run = run_evals;
+    api_call_read(call);
+}
+
+const struct http_route api_steps_routes[] = {
+    {.method = "GET", .path = "/v1/runs/@/steps", .query = "after limit", .handle = handle_steps},
+    {.method = "GET", .path = "/v1/runs/@/evals", .handle = handle_evals},
+    {.method = NULL},
+};

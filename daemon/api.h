@@ -1,0 +1,56 @@
+/* api.h: what the families of routes share. A call is one request that needs the store: its run function works on a
+ * store thread and writes the answer; on the loop the answer leaves. Everything that run needs is put into the call
+ * before, for it must not touch the request.
+ */
+#ifndef BAKA_DAEMON_API_H
+#define BAKA_DAEMON_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/path.h"
+#include "daemon/bakad.h"
+#include "daemon/http.h"
+#include "daemon/jsonw.h"
+#include "daemon/store.h"
+#include "daemon/store_run.h"
+
+struct api_call {
+    struct bakad *bakad;
+    struct http_request *request;
+    int (*run)(struct store_conn *c, struct api_call *call, struct err *err); /* store thread; fills out */
+    void (*after)(struct api_call *call); /* loop, when run and its commit went well, before the answer; may be NULL */
+    void (*free_arg)(void *arg);          /* loop, at the end in every case; may be NULL */
+    void *arg;
+    char ref[NAME_SIZE];                  /* of the path */
+    int64_t now_ms;                       /* when the request came */
+    unsigned status;                      /* 200 unless changed */
+    struct jsonw out;
+    struct store_job job;
+    uv_work_t work;
+    int rc;
+    struct err err;
+};
+
+/* NULL when out of memory: the request is answered then. The call is freed by the api_call_ functions below. */
+struct api_call *api_call_create(struct bakad *b, struct http_request *r);
+/* Each ends with an answer. */
+void api_call_read(struct api_call *call);
+void api_call_write(struct api_call *call);
+void api_call_fail(struct api_call *call, const struct err *err);
+/* Work without the store on libuv's threads, then `done` on the loop, which goes on with one of the three above; on
+ * failure of `work` the answer is its error. */
+void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, struct err *err),
+                      void (*done)(struct api_call *call));
+
+/* The fields of RUN (docs/architecture.md), into the object that is open. */
+void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms);
+/* RUN as one object. */
+void api_run_object(struct jsonw *w, const char *key, const struct store_run *r, int64_t now_ms);
+void api_store_real(struct jsonw *w, const char *key, const struct store_real *r);
+/* null where value is STORE_UNKNOWN */
+void api_store_int(struct jsonw *w, const char *key, int64_t value);
+
+extern const struct http_route api_status_routes[], api_runs_routes[], api_submit_routes[], api_steps_routes[],
+    api_log_routes[], api_import_routes[], api_compare_routes[], stream_routes[];
+
+#endif

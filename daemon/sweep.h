@@ -1,0 +1,58 @@
+/* sweep.h: one submission in, specs and names out. Pure.
+ *
+ * A submission is a spec, changes to it (set), axes whose values multiply (sweep), and a number of seeds. Every spec is
+ * whole and validated, or the submission is refused with the JSON path of the first thing wrong; nothing is half
+ * accepted. With one run the name is the submission's, else the spec's, else "run"; with more, "-" and the axis' last
+ * path part and value are added for each axis, and "-s" and the seed when there are several.
+ */
+#ifndef BAKA_DAEMON_SWEEP_H
+#define BAKA_DAEMON_SWEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <cjson/cJSON.h>
+#include "base/path.h"
+#include "schema/spec.h"
+
+struct err;
+
+enum { SWEEP_MAX_RUNS = 10000, SWEEP_MAX_AXES = 16, SWEEP_MAX_TAGS = 16, SWEEP_MAX_SETS = 256 };
+
+/* Views into the body that it was parsed from: valid as long as that. */
+struct sweep_axis {
+    const char *path;
+    const cJSON *values; /* array of strings, not empty */
+    int count;
+};
+
+struct sweep_request {
+    const char *request_id; /* NULL: none */
+    const cJSON *spec;
+    int set_count;
+    struct {
+        const char *path, *text;
+    } sets[SWEEP_MAX_SETS];
+    int axis_count;
+    struct sweep_axis axes[SWEEP_MAX_AXES];
+    int seeds;        /* >= 1 */
+    const char *name; /* NULL: the spec's */
+    int tag_count;
+    const char *tags[SWEEP_MAX_TAGS];
+    size_t run_count; /* product of axes and seeds, <= SWEEP_MAX_RUNS */
+};
+
+struct sweep_run {
+    struct spec spec; /* spec.name is name */
+    char name[NAME_SIZE];
+};
+
+/* b and five or more digits: the form of a run's id, which no name or tag may have. */
+bool name_looks_like_id(const char *name);
+/* A name or tag that a client chose. ERR_INVALID at `path`. */
+int sweep_check_name(const char *name, const char *path, struct err *err);
+/* The shape of a submission's body. ERR_INVALID with the path in the body; ERR_TOO_LARGE for too many runs. */
+int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err);
+/* Caller frees *out, which has r->run_count entries. The last axis changes fastest, seeds faster still. */
+int sweep_expand(const struct sweep_request *r, struct sweep_run **out, struct err *err);
+
+#endif

@@ -233,7 +233,8 @@ int args_double(const struct args *a, const char *name, double min, double limit
     errno = 0;
     double v = strtod(text, &end);
     if (end == text || *end || !isfinite(v) || v < min || v >= limit)
-        return err_set(err, ERR_INVALID, "%s %s: a number of at least %g and below %g is needed", name, text, min, limit);
+        return err_set(err, ERR_INVALID, "%s %s: a number of at least %g and below %g is needed", name, text, min,
+                       limit);
     *out = v;
     return 0;
 }

@@ -1,7 +1,8 @@
 /* args.h: command lines. A verb's options are a const table; long help is printed from the same table.
  *
- * --name value, --name=value, -o value, -ovalue; options and positionals may be mixed; "--" ends the options; a lone "-"
- * is a positional. A value that begins with "--" must be given as --name=value, so that a forgotten value is noticed.
+ * --name value, --name=value, -o value, -ovalue; options and positionals may be mixed; "--" ends the options; a lone
+ * "-" is a positional. A value that begins with "--" must be given as --name=value, so that a forgotten value is
+ * noticed.
  */
 #ifndef BAKA_CLI_ARGS_H
 #define BAKA_CLI_ARGS_H
@@ -32,8 +33,8 @@ struct args {
 
 /* Parses argv[0..argc). `tables` ends with NULL. With stop_at_positional the first positional ends the parse and is not
  * consumed; *consumed (may be NULL) counts the arguments taken. ERR_INVALID for an unknown option (nearest name
- * suggested), a missing or needless value, a repeated option. `out` is appended to, so global options given before a verb
- * and after it meet in one struct; start with a zeroed one. Strings point into argv. */
+ * suggested), a missing or needless value, a repeated option. `out` is appended to, so global options given before a
+ * verb and after it meet in one struct; start with a zeroed one. Strings point into argv. */
 int args_parse(int argc, char *const *argv, const struct args_option *const *tables, bool stop_at_positional,
                struct args *out, int *consumed, struct err *err);
 void args_finish(struct args *a);

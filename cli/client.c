@@ -1,4 +1,5 @@
-/* client.c: see client.h. One libcurl handle is kept for the life of the client, so that requests share a connection. */
+/* client.c: see client.h. One libcurl handle is kept for the life of the client, so that requests share a connection.
+ */
 #include "cli/client.h"
 
 #include <errno.h>
@@ -234,7 +235,8 @@ int client_request(struct client *c, const char *method, const char *url, const 
     if (answer.too_large)
         rc = err_set(err, ERR_TOO_LARGE, "the daemon's answer has more than %d bytes", ANSWER_MAX_BYTES);
     else if (code != CURLE_OK && !(status >= 400 && answer.size))
-        rc = transfer_error(c, code, err); /* an early 413 may close the connection while the body is still being sent */
+        rc =
+            transfer_error(c, code, err); /* an early 413 may close the connection while the body is still being sent */
     else if (status >= 400)
         rc = answer_error(status, answer.text, answer.size, err);
     else if (!(parsed = cJSON_ParseWithLength(answer.size ? answer.text : "", answer.size)))
@@ -325,7 +327,7 @@ int client_stream(struct client *c, const char *url, const struct client_stream 
     if (s.stopped)
         rc = CLIENT_STREAM_STOPPED;
     else if (s.error)
-        rc = err_set(err, (enum err_code)-s.error, "the daemon's event stream cannot be read");
+        rc = err_set(err, (enum err_code) - s.error, "the daemon's event stream cannot be read");
     else if (status >= 400)
         rc = answer_error(status, s.refusal.size ? s.refusal.text : "", s.refusal.size, err);
     else if (code == CURLE_OPERATION_TIMEDOUT && stream->timeout_ms > 0)

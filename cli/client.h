@@ -37,8 +37,8 @@ void client_url_param(struct client_url *u, const char *key, const char *format,
 const char *client_url_text(struct client_url *u);
 void client_url_finish(struct client_url *u);
 
-/* method "GET" or "POST"; body may be NULL; *out (out may be NULL) is the answer, to be deleted by the caller. Waits up to
- * five minutes for the whole answer. */
+/* method "GET" or "POST"; body may be NULL; *out (out may be NULL) is the answer, to be deleted by the caller. Waits up
+ * to five minutes for the whole answer. */
 int client_request(struct client *c, const char *method, const char *url, const cJSON *body, cJSON **out,
                    struct err *err);
 int client_get(struct client *c, const char *url, cJSON **out, struct err *err);

@@ -1,5 +1,5 @@
-/* output.h: what goes to standard output. Colours only where that is a terminal, TERM is not "dumb" and NO_COLOR is unset
- * or empty. Thread: the main one. */
+/* output.h: what goes to standard output. Colours only where that is a terminal, TERM is not "dumb" and NO_COLOR is
+ * unset or empty. Thread: the main one. */
 #ifndef BAKA_CLI_OUTPUT_H
 #define BAKA_CLI_OUTPUT_H
 

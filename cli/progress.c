@@ -75,7 +75,8 @@ static void draw(struct progress *p, double share, double eta_s, const char *tex
     p->drawn = true;
 }
 
-static void update(struct progress *p, double share, double eta_s, bool estimate, const char *format, va_list ap)
+__attribute__((format(printf, 5, 0))) static void update(struct progress *p, double share, double eta_s, bool estimate,
+                                                         const char *format, va_list ap)
 {
     if (!p->active)
         return;

@@ -1,5 +1,5 @@
-/* progress.h: one line on standard error that is redrawn: label, bar, share, what the caller says, time left. Silent when
- * standard error is no terminal. Redrawn at most ten times a second. Thread: the main one. */
+/* progress.h: one line on standard error that is redrawn: label, bar, share, what the caller says, time left. Silent
+ * when standard error is no terminal. Redrawn at most ten times a second. Thread: the main one. */
 #ifndef BAKA_CLI_PROGRESS_H
 #define BAKA_CLI_PROGRESS_H
 

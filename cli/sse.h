@@ -19,8 +19,8 @@ struct sse {
 };
 
 void sse_init(struct sse *s, sse_on_event *on_event, void *arg);
-/* Calls on_event for each event that ends in these bytes. Returns what on_event returned when not 0, -ERR_TOO_LARGE for a
- * line or event over the limit, else 0. */
+/* Calls on_event for each event that ends in these bytes. Returns what on_event returned when not 0, -ERR_TOO_LARGE for
+ * a line or event over the limit, else 0. */
 int sse_feed(struct sse *s, const char *bytes, size_t size);
 void sse_finish(struct sse *s);
 

@@ -1,5 +1,5 @@
-/* verb.h: the frame of bakactl. One file a verb, ending in a const descriptor; verbs.c lists them. Adding a verb is adding
- * a file and a line there.
+/* verb.h: the frame of bakactl. One file a verb, ending in a const descriptor; verbs.c lists them. Adding a verb is
+ * adding a file and a line there.
  *
  * The frame parses the command line by the descriptor's option table (cli/args.h), answers --help, opens the client and
  * turns a struct err into one line on standard error and an exit code. A verb's run returns that exit code.

@@ -1,5 +1,5 @@
-/* verb_data.c: bakactl data list | dump | verify, and the parent of them and of prepare (verb_data_prepare.c). They read
- * HOME/data themselves: no daemon is needed. */
+/* verb_data.c: bakactl data list | dump | verify, and the parent of them and of prepare (verb_data_prepare.c). They
+ * read HOME/data themselves: no daemon is needed. */
 #include "cli/verb.h"
 
 #include <dirent.h>
@@ -196,9 +196,10 @@ static const struct verb verb_data_list = {
     .path = "data list",
     .arguments = "[--json]",
     .summary = "the data sets of this state directory",
-    .help = "Prints name, tokenizer, vocabulary, tokens for training and validation, documents and hash of each data set.\n"
-            "With --json: {\"data\":[{\"name\",\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\n"
-            "\"text_bytes\",\"hash\"}]}; one that is damaged has \"name\" and \"error\".\n",
+    .help =
+        "Prints name, tokenizer, vocabulary, tokens for training and validation, documents and hash of each data set.\n"
+        "With --json: {\"data\":[{\"name\",\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\n"
+        "\"text_bytes\",\"hash\"}]}; one that is damaged has \"name\" and \"error\".\n",
     .run = run_list,
 };
 
@@ -229,18 +230,14 @@ static const struct verb verb_data_verify = {
     .path = "data verify",
     .arguments = "NAME [--json]",
     .summary = "read a data set whole and check it against its hash",
-    .help = "Reads all tokens of a data set, checks that each is in the vocabulary and that all match the hash in the header.\n",
+    .help = "Reads all tokens of a data set; checks that each is in the vocabulary and that all match the hash.\n",
     .min_positional = 1,
     .max_positional = 1,
     .run = run_verify,
 };
 
 static const struct verb *const children[] = {
-    &verb_data_prepare,
-    &verb_data_list,
-    &verb_data_dump,
-    &verb_data_verify,
-    NULL,
+    &verb_data_prepare, &verb_data_list, &verb_data_dump, &verb_data_verify, NULL,
 };
 
 const struct verb verb_data = {

@@ -61,8 +61,8 @@ static int open_text(const char *path, int *fd, struct stat *st, struct err *err
     *fd = is_stdin(path) ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (*fd < 0)
         return err_set_errno(err, errno, "%s", path);
-    if (fstat(*fd, st) != 0 || S_ISDIR(st->st_mode)) {
-        int errnum = S_ISDIR(st->st_mode) ? EISDIR : errno;
+    int errnum = fstat(*fd, st) != 0 ? errno : S_ISDIR(st->st_mode) ? EISDIR : 0;
+    if (errnum) {
         close(*fd);
         return err_set_errno(err, errnum, "%s", path);
     }
@@ -102,7 +102,8 @@ static void show_progress(struct preparation *p)
 {
     char done[32];
     output_format_bytes((double)p->done_bytes, done);
-    progress_update(p->progress, p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : (double)NAN, "%s", done);
+    progress_update(p->progress, p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : (double)NAN, "%s",
+                    done);
 }
 
 static int add_text(struct preparation *p, const char *path, struct err *err)
@@ -235,18 +236,17 @@ const struct verb verb_data_prepare = {
     .arguments = "--tokenizer bytes TEXT... -o NAME [--val-fraction F | --val FILE ...] [--replace]",
     .summary = "make a data set from text files",
     .help =
-        "Makes the data set HOME/data/NAME from text files in the order given; \"-\" is standard input. Each file begins a\n"
-        "document. The text is streamed, so its size does not matter; the data set appears whole or not at all. It needs\n"
-        "no daemon.\n"
+        "Makes the data set HOME/data/NAME from text files in the order given; \"-\" is standard input. Each\n"
+        "file begins a document. The text is streamed, so its size does not matter; the data set appears whole or\n"
+        "not at all. No daemon is needed.\n"
         "\n"
         "Tokenizer bytes: id = byte, vocabulary 256, nothing inserted.\n"
         "\n"
-        "Validation: the last floor(F*N) of the N tokens, F = 0.05 unless --val-fraction says otherwise; or the texts\n"
-        "given by --val, one each time.\n"
+        "Validation: the last floor(F*N) of the N tokens, F = 0.05 unless --val-fraction says otherwise; or the\n"
+        "texts given by --val, one each time.\n"
         "\n"
-        "--replace takes effect even while runs use the old data set: a run that is being trained keeps what it has open,\n"
-        "and one that is resumed later sees by the hash that the data set is not its own any more, and fails instead of\n"
-        "going on with other text.\n"
+        "--replace takes effect even while runs use the old data set: a run in training keeps what it has open, and\n"
+        "one that is resumed later sees by the hash that the data set is not its own any more.\n"
         "\n"
         "Examples:\n"
         "  bible -f 'gen1:1-rev22:21' | bakactl data prepare - -o kjv\n"

@@ -90,7 +90,8 @@ uint64_t order_document_after(const struct token_file *f, uint64_t position)
     return low;
 }
 
-/* Tokens [start, start+n) are a row: marks the document starts inside, and that positions after one see no further back. */
+/* Tokens [start, start+n) are a row: marks the document starts inside, and that positions after one see no further
+ * back. */
 static void mark_first(const struct token_file *f, uint64_t start, int64_t n, int32_t *first)
 {
     uint64_t d = order_document_after(f, start), documents = f->header.document_count;

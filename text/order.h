@@ -2,8 +2,8 @@
  *
  * shuffle: windows of seq_len (the last one short) permuted by (seed, epoch); a step takes `batch` windows, the last
  * step of an epoch what is left.
- * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` equal streams; step s takes window s of each.
- * Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
+ * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` equal streams; step s takes window s of
+ * each. Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
  */
 #ifndef BAKA_TEXT_ORDER_H
 #define BAKA_TEXT_ORDER_H
@@ -25,11 +25,11 @@ int64_t order_predictions_per_epoch(const struct order *o);
 int64_t order_predictions_before(const struct order *o, int64_t step_in_epoch);
 
 struct order_batch {
-    int64_t rows;          /* <= batch; rows whose positions are all padding are left out, at least 1 */
-    int64_t predictions;   /* counted positions */
-    int32_t *inputs;       /* [batch*seq_len], padding repeats id 0 */
-    int32_t *targets;      /* [batch*seq_len], -1 where not counted */
-    int32_t *first;        /* [batch*seq_len] earliest visible position; all 0 with reset epoch */
+    int64_t rows;        /* <= batch; rows whose positions are all padding are left out, at least 1 */
+    int64_t predictions; /* counted positions */
+    int32_t *inputs;     /* [batch*seq_len], padding repeats id 0 */
+    int32_t *targets;    /* [batch*seq_len], -1 where not counted */
+    int32_t *first;      /* [batch*seq_len] earliest visible position; all 0 with reset epoch */
 };
 
 /* Fills the caller's arrays for epoch >= 0, step_in_epoch >= 0. Keeps the permutation of the last epoch asked for. */

@@ -22,8 +22,8 @@ struct order {
     uint64_t seed;
     int64_t seq_len, batch, predictions;
     int64_t epoch; /* that of the permutation; -1: none yet */
-    /* shuffle: of the whole windows. stream: of the documents, and where each starts in the permuted text (one more entry:
-     * its end). */
+    /* shuffle: of the whole windows. stream: of the documents, and where each starts in the permuted text (one more
+     * entry: its end). */
     uint64_t *permutation, *starts, items;
 };
 

@@ -1,5 +1,5 @@
-/* order_shuffle.c: windows of seq_len predictions, whole ones permuted by (seed, epoch); what does not fill a window is the
- * last row of each epoch, so that the number of predictions before a step is the same in every epoch. */
+/* order_shuffle.c: windows of seq_len predictions, whole ones permuted by (seed, epoch); what does not fill a window is
+ * the last row of each epoch, so that the number of predictions before a step is the same in every epoch. */
 #include "text/order_kinds.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* order_stream.c: the training documents, permuted by (seed, epoch), make one text of N tokens with N-1 predictions (the
- * last token of a document predicts the first of the next). It is cut in `batch` streams whose lengths differ by one at
- * most, the longer ones first; step s takes predictions [s*seq_len, (s+1)*seq_len) of each. */
+/* order_stream.c: the training documents, permuted by (seed, epoch), make one text of N tokens with N-1 predictions
+ * (the last token of a document predicts the first of the next). It is cut in `batch` streams whose lengths differ by
+ * one at most, the longer ones first; step s takes predictions [s*seq_len, (s+1)*seq_len) of each. */
 #include "text/order_kinds.h"
 
 #include <stdlib.h>

@@ -76,15 +76,16 @@ static const char *documents_problem(const struct token_file *f)
 
 static int damaged(const char *name, const char *path, const char *problem, struct err *err)
 {
-    return err_set(err, ERR_DAMAGED, "data set %s is damaged: %s (%s); make it anew with `bakactl data prepare --replace`",
-                   name, problem, path);
+    return err_set(err, ERR_DAMAGED,
+                   "data set %s is damaged: %s (%s); make it anew with `bakactl data prepare --replace`", name, problem,
+                   path);
 }
 
 static int open_fd(const char *home, const char *name, char path[PATH_SIZE], int *fd, struct err *err)
 {
     if (!name_is_valid(name))
-        return err_set(err, ERR_INVALID, "\"%.80s\" is no name of a data set: letters, digits, . _ - and at most 64 of them",
-                       name);
+        return err_set(err, ERR_INVALID,
+                       "\"%.80s\" is no name of a data set: letters, digits, . _ - and at most 64 of them", name);
     int rc = path_format(path, err, "%s/data/%s/tokens", home, name);
     if (rc)
         return rc;
@@ -92,9 +93,10 @@ static int open_fd(const char *home, const char *name, char path[PATH_SIZE], int
     if (*fd >= 0)
         return 0;
     if (errno == ENOENT || errno == ENOTDIR)
-        return err_set(err, ERR_NOT_FOUND,
-                       "no data set %s in %s/data: `bakactl data list` shows what is there, `bakactl data prepare` makes one",
-                       name, home);
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "no data set %s in %s/data: `bakactl data list` shows what is there, `bakactl data prepare` makes one",
+            name, home);
     return err_set_errno(err, errno, "data set %s: %s", name, path);
 }
 
@@ -165,8 +167,8 @@ int token_file_verify(const struct token_file *f, struct err *err)
     char hash[SHA256_HEX_SIZE];
     sha256_finish(s, hash);
     if (strcmp(hash, h->hash) != 0)
-        return err_set(err, ERR_DAMAGED, "its content does not match its hash: it has %.12s..., its header says %.12s...",
-                       hash, h->hash);
+        return err_set(err, ERR_DAMAGED,
+                       "its content does not match its hash: it has %.12s..., its header says %.12s...", hash, h->hash);
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* token_folder.c: see token_folder.h.
  *
- * In HOME/data: NAME is whole or absent; .NAME.lock is flocked by the one who prepares it and unlinked by him; .NAME.new is
- * the folder in the making; .NAME.old is what it replaced, on file systems that cannot exchange two names. A crash leaves
- * hidden names only: the next preparation of any data set takes the lock of each, puts a .NAME.old back if NAME is gone,
- * and removes the rest.
+ * In HOME/data: NAME is whole or absent; .NAME.lock is flocked by the one who prepares it and unlinked by him;
+ * .NAME.new is the folder in the making; .NAME.old is what it replaced, on file systems that cannot exchange two names.
+ * A crash leaves hidden names only: the next preparation of any data set takes the lock of each, puts a .NAME.old back
+ * if NAME is gone, and removes the rest.
  */
 #include "text/token_folder.h"
 
@@ -135,16 +135,17 @@ static void clean_others(const char *data, const char *own_name)
 
 static int conflict(const struct token_folder *f, struct err *err)
 {
-    return err_set(err, ERR_CONFLICT, "data set %s exists already in %s: choose another name or give --replace", f->name,
-                   f->data);
+    return err_set(err, ERR_CONFLICT, "data set %s exists already in %s: choose another name or give --replace",
+                   f->name, f->data);
 }
 
 int token_folder_create(const char *home, const char *name, bool replace, struct token_folder **out, struct err *err)
 {
     if (!name_is_valid(name))
-        return err_set(err, ERR_INVALID,
-                       "\"%.80s\" is no name for a data set: a letter or digit, then letters, digits, . _ - up to %d in all",
-                       name, NAME_SIZE - 1);
+        return err_set(
+            err, ERR_INVALID,
+            "\"%.80s\" is no name for a data set: a letter or digit, then letters, digits, . _ - up to %d in all", name,
+            NAME_SIZE - 1);
     char data[PATH_SIZE];
     int rc = path_format(data, err, "%s/data", home);
     if (!rc)

@@ -11,8 +11,8 @@ struct token_folder;
  * and replace is false. Removes what killed preparations of any name left. */
 int token_folder_create(const char *home, const char *name, bool replace, struct token_folder **out, struct err *err);
 const char *token_folder_path(const struct token_folder *f);
-/* Syncs the folder and makes it HOME/data/NAME; a data set that is replaced is removed afterwards, and readers that have
- * it mapped keep it. */
+/* Syncs the folder and makes it HOME/data/NAME; a data set that is replaced is removed afterwards, and readers that
+ * have it mapped keep it. */
 int token_folder_publish(struct token_folder *f, struct err *err);
 /* Removes the folder if it was not published, and unlocks; NULL is fine. */
 void token_folder_destroy(struct token_folder *f);

@@ -2,8 +2,8 @@
  *
  * Everything is written in HOME/data/.NAME.new (a name that no client can ask for): `tokens`, with document starts
  * collected in a file beside it so that memory does not grow with the text, then the header, fsync, meta.json, and one
- * rename of the folder (text/token_folder.c), which also holds the lock against a second writer of NAME. A writer that is
- * killed leaves only the folder, which the next one removes. Thread: one at a time.
+ * rename of the folder (text/token_folder.c), which also holds the lock against a second writer of NAME. A writer that
+ * is killed leaves only the folder, which the next one removes. Thread: one at a time.
  */
 #include "text/token_file.h"
 

@@ -14,8 +14,8 @@ struct tokenizer;
 typedef int tokenizer_sink(void *arg, const int32_t *ids, size_t n, uint64_t text_bytes, struct err *err);
 
 struct tokenizer_type {
-    const char *name;    /* as recorded in the token file: "bytes" */
-    const char *summary; /* for the help */
+    const char *name;                      /* as recorded in the token file: "bytes" */
+    const char *summary;                   /* for the help */
     bool (*accepts)(const char *argument); /* is the value of --tokenizer this one? */
     /* state may stay NULL; vocab is at least 1. */
     int (*open)(const char *argument, void **state, uint64_t *vocab, struct err *err);

@@ -16,12 +16,8 @@ static const struct args_option globals[] = {
 };
 
 static const struct args_option own[] = {
-    {"--output", 'o', "NAME", "", false},
-    {"--set", 0, "PATH=VALUE", "", true},
-    {"--follow", 'f', NULL, "", false},
-    {"--seeds", 0, "N", "", false},
-    {"--share", 0, "F", "", false},
-    {NULL, 0, NULL, NULL, false},
+    {"--output", 'o', "NAME", "", false}, {"--set", 0, "PATH=VALUE", "", true}, {"--follow", 'f', NULL, "", false},
+    {"--seeds", 0, "N", "", false},       {"--share", 0, "F", "", false},       {NULL, 0, NULL, NULL, false},
 };
 
 static const struct args_option *const tables[] = {globals, own, NULL};
@@ -86,10 +82,11 @@ static void test_refusals(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"--sett a=1", "did you mean --set?"}, {"--jsno", "did you mean --json?"}, {"--zzzzzz", "unknown option --zzzzzz"},
-        {"-z", "unknown option -z"},           {"--json=1", "takes no value"},     {"--output", "needs a value: NAME"},
-        {"-o", "-o needs a value: NAME"},      {"-o a -o b", "given twice"},       {"--home --json", "needs a value"},
-        {"-fx", "one by one"},
+        {"--sett a=1", "did you mean --set?"},   {"--jsno", "did you mean --json?"},
+        {"--zzzzzz", "unknown option --zzzzzz"}, {"-z", "unknown option -z"},
+        {"--json=1", "takes no value"},          {"--output", "needs a value: NAME"},
+        {"-o", "-o needs a value: NAME"},        {"-o a -o b", "given twice"},
+        {"--home --json", "needs a value"},      {"-fx", "one by one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct args a = {0};

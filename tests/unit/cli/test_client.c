@@ -1,5 +1,5 @@
-/* test_client.c: the client against a server that says what the test tells it to, well and badly. The server is a forked
- * child which answers one connection after the other with the given bytes. */
+/* test_client.c: the client against a server that says what the test tells it to, well and badly. The server is a
+ * forked child which answers one connection after the other with the given bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -175,7 +175,8 @@ static void test_error_answers(void **state)
         {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
          "{\"error\":{\"code\":\"invalid\",\"message\":\"too small\",\"path\":\"model.dim\"}}\n",
          ERR_INVALID, "too small", "model.dim"},
-        {"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n{\"error\":{\"code\":\"not_found\",\"message\":\"no run x\"}}",
+        {"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n{\"error\":{\"code\":\"not_found\",\"message\":\"no run "
+         "x\"}}",
          ERR_NOT_FOUND, "no run x", ""},
         /* an answering daemon is never "no daemon" */
         {"HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n{\"error\":{\"code\":\"unavailable\",\"message\":\"later\"}} ",
@@ -245,7 +246,8 @@ static int stream_once(const char *answer, int linger_ms, int64_t timeout_ms, st
 static void test_stream(void **state)
 {
     (void)state;
-    static const char two[] = STREAM_HEAD ": hi\n\nevent: step\ndata: {\"loss\":2.5}\n\nevent: step\ndata: {\"loss\":1.5}\n\n";
+    static const char two[] =
+        STREAM_HEAD ": hi\n\nevent: step\ndata: {\"loss\":2.5}\n\nevent: step\ndata: {\"loss\":1.5}\n\n";
     struct err err = {0};
     struct seen seen = {0};
     assert_int_equal(stream_once(two, 0, 0, &seen, &err), CLIENT_STREAM_ENDED);
@@ -265,8 +267,9 @@ static void test_stream(void **state)
                      -ERR_NOT_FOUND);
     assert_string_equal(err.message, "no run x");
     /* chunked, and cut before its end: the daemon died */
-    assert_int_equal(stream_once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n: hi\n\r\n", 0, 0, &seen, &err),
-                     -ERR_UNAVAILABLE);
+    assert_int_equal(
+        stream_once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n: hi\n\r\n", 0, 0, &seen, &err),
+        -ERR_UNAVAILABLE);
     assert_int_equal(seen.events, 0);
 }
 

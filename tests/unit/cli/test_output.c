@@ -37,8 +37,9 @@ static void test_json_is_exact(void **state)
     cJSON_AddItemToArray(array, cJSON_CreateBool(1));
     cJSON_AddItemToArray(array, cJSON_CreateObject());
     char *text = json_text(o);
-    assert_string_equal(text, "{\"z\":1790000000000,\"a\":0.1,\"next\":0.10000000000000002,\"nan\":\"nan\",\"low\":\"-inf\","
-                              "\"minus\":-7,\"s\":\"a\\\"\\\\\\n\\u0001\xc3\xa9\",\"n\":null,\"l\":[true,{}]}\n");
+    assert_string_equal(text,
+                        "{\"z\":1790000000000,\"a\":0.1,\"next\":0.10000000000000002,\"nan\":\"nan\",\"low\":\"-inf\","
+                        "\"minus\":-7,\"s\":\"a\\\"\\\\\\n\\u0001\xc3\xa9\",\"n\":null,\"l\":[true,{}]}\n");
     free(text);
     cJSON_Delete(o);
 }

@@ -89,8 +89,8 @@ static int64_t check_row(const struct text *t, enum spec_reset reset, const int3
     return n;
 }
 
-static void check_epoch(const struct text *t, enum spec_order kind, enum spec_reset reset, struct order *o, int64_t epoch,
-                        int64_t seq_len, int64_t batch)
+static void check_epoch(const struct text *t, enum spec_order kind, enum spec_reset reset, struct order *o,
+                        int64_t epoch, int64_t seq_len, int64_t batch)
 {
     int64_t train = (int64_t)t->file.header.train_count, total = 0;
     struct order_batch b = make_batch(seq_len * batch);
@@ -163,7 +163,8 @@ static void test_every_prediction_once(void **state)
     }
 }
 
-/* Shape as the header promises it: whole windows and rows until the last step (shuffle); streams equal to one (stream). */
+/* Shape as the header promises it: whole windows and rows until the last step (shuffle); streams equal to one (stream).
+ */
 static void test_shapes(void **state)
 {
     (void)state;
@@ -248,7 +249,8 @@ static void test_any_step_first(void **state)
         for (int64_t epoch = 0; epoch < 3; epoch++) {
             for (int64_t step = 0; step < order_steps_per_epoch(o); step++) {
                 order_fill(o, epoch, step, &a);
-                assert_int_equal(order_create(&t.file, (enum spec_order)kind, RESET_DOCUMENT, 3, 8, 4, &fresh, NULL), 0);
+                assert_int_equal(order_create(&t.file, (enum spec_order)kind, RESET_DOCUMENT, 3, 8, 4, &fresh, NULL),
+                                 0);
                 order_fill(fresh, epoch, step, &b);
                 assert_memory_equal(a.inputs, b.inputs, 32 * 4);
                 assert_memory_equal(a.targets, b.targets, 32 * 4);
@@ -322,12 +324,9 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_prediction_once),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_differs_by_epoch_and_seed_only),
-        cmocka_unit_test(test_any_step_first),
-        cmocka_unit_test(test_evaluation_sees_all_once),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_every_prediction_once),          cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_differs_by_epoch_and_seed_only), cmocka_unit_test(test_any_step_first),
+        cmocka_unit_test(test_evaluation_sees_all_once),       cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,9 +283,9 @@ static void test_cleans_leftovers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_every_byte_matters),
-        cmocka_unit_test(test_huge_counts),       cmocka_unit_test(test_split),
-        cmocka_unit_test(test_hash_covers_all),   cmocka_unit_test(test_names_and_conflicts),
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_every_byte_matters),
+        cmocka_unit_test(test_huge_counts),      cmocka_unit_test(test_split),
+        cmocka_unit_test(test_hash_covers_all),  cmocka_unit_test(test_names_and_conflicts),
         cmocka_unit_test(test_cleans_leftovers),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,50 @@
+/* comparison.h: the daemon's answer to a comparison, as pictures and CSV need it. Strings and numbers are copied out of
+ * the JSON where they are used as arrays; texts stay in it, so the answer has to outlive this. Thread: any. */
+#ifndef BAKA_CLI_COMPARISON_H
+#define BAKA_CLI_COMPARISON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cjson/cJSON.h>
+#include "cli/plot.h"
+
+struct comparison_curve {
+    size_t count;
+    double *step, *epoch, *tokens, *loss; /* [count] */
+};
+
+struct comparison_run {
+    const cJSON *json;
+    const char *id, *label;
+    struct comparison_curve val, train;
+    double best; /* of the curve that decides; NaN: none */
+};
+
+struct comparison {
+    const cJSON *json;
+    struct comparison_run *runs;
+    size_t count;
+    bool on_validation; /* every run that has steps has evaluations too: val decides, else train */
+    ptrdiff_t winner;   /* index of the lowest best, -1: none, or several share it */
+};
+
+void comparison_init(struct comparison *c, const cJSON *answer);
+void comparison_finish(struct comparison *c);
+
+/* A picture of at most max_runs runs (those with the lowest bests), with the arrows of the winner; with_train adds the
+ * training curves, thin. *left_out counts runs that are not drawn. Finish it with comparison_plot_finish. */
+struct comparison_plot {
+    struct plot plot;
+    struct plot_series *series;
+    struct plot_arrow *arrows;
+    char (*texts)[64]; /* details and arrow texts */
+};
+void comparison_plot_init(const struct comparison *c, size_t max_runs, size_t max_arrows, bool with_train,
+                          struct comparison_plot *out, size_t *left_out);
+void comparison_plot_finish(struct comparison_plot *p);
+
+/* run,name,step,epoch,tokens,metric,value: a line a point of all curves, doubles with 17 digits. */
+void comparison_print_csv(const struct comparison *c, FILE *out);
+
+#endif

@@ -1,0 +1,224 @@
+/* verb_show.c: bakactl show RUN: the story of one run. */
+#include "cli/verb.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/run_view.h"
+#include "schema/spec.h"
+
+static void print_safe(const char *text)
+{
+    output_text(stdout, text, strlen(text));
+}
+
+static const char *format_time(double ms, char out[RUN_VIEW_SIZE])
+{
+    if (!(ms > 0))
+        return "-";
+    clock_format_utc((int64_t)ms, out);
+    /* "2026-11-23 14:05:09": people do not read the T, nor the milliseconds */
+    out[10] = ' ';
+    out[19] = '\0';
+    return out;
+}
+
+static void print_head(const cJSON *run)
+{
+    const char *state = run_text(run, "state"), *reason = run_text(run, "reason");
+    enum output_style style = strcmp(state, "finished") == 0  ? STYLE_GREEN
+                              : strcmp(state, "running") == 0 ? STYLE_CYAN
+                              : run_state_is_ended(state)     ? STYLE_RED
+                                                              : STYLE_YELLOW;
+    printf("%s%s%s %s  %s%s%s", output_style(stdout, STYLE_BOLD), run_text(run, "name"),
+           output_style(stdout, STYLE_PLAIN), run_text(run, "id"), output_style(stdout, style), state,
+           output_style(stdout, STYLE_PLAIN));
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")))
+        fputs(", being cancelled", stdout);
+    if (*reason) {
+        fputs(": ", stdout);
+        print_safe(reason);
+    }
+    putchar('\n');
+    const cJSON *tag, *tags = cJSON_GetObjectItemCaseSensitive(run, "tags");
+    if (cJSON_GetArraySize(tags)) {
+        fputs("tags      ", stdout);
+        cJSON_ArrayForEach(tag, tags)
+            printf("%s%s", tag == tags->child ? "" : ", ", cJSON_GetStringValue(tag));
+        putchar('\n');
+    }
+}
+
+static void print_progress(const cJSON *run)
+{
+    char a[RUN_VIEW_SIZE], b[RUN_VIEW_SIZE], c[RUN_VIEW_SIZE], d[RUN_VIEW_SIZE];
+    double step = run_number(run, "step"), total = run_number(run, "total_steps");
+    if (!isnan(step)) {
+        printf("progress  step %.0f", step);
+        if (!isnan(total))
+            printf(" of %.0f (%s)", total, run_format_share(run, a));
+        printf(", epoch %s, %s tokens\n", run_format_epoch(run_number(run, "epoch"), b),
+               run_format_count(run_number(run, "tokens"), c));
+    }
+    if (!isnan(run_number(run, "params")))
+        printf("model     %s parameters, %s FLOPs a token\n", run_format_count(run_number(run, "params"), a),
+               run_format_count(run_number(run, "flops_per_token"), b));
+    if (!isnan(run_number(run, "train_loss")) || !isnan(run_number(run, "val_loss")))
+        printf("loss      training %s, validation %s, best %s\n", run_format_loss(run_number(run, "train_loss"), a),
+               run_format_loss(run_number(run, "val_loss"), b), run_format_loss(run_number(run, "best_val_loss"), c));
+    if (!isnan(run_number(run, "seconds")))
+        printf("time      %s at work%s%s, %s tokens/s, peak memory %s\n",
+               run_format_seconds(run_number(run, "seconds"), a), isnan(run_number(run, "eta_s")) ? "" : ", left ",
+               isnan(run_number(run, "eta_s")) ? "" : run_format_seconds(run_number(run, "eta_s"), b),
+               run_format_count(run_number(run, "tok_s"), c), run_format_bytes(run_number(run, "peak_memory_bytes"), d));
+    if (run_number(run, "nondeterminism") > 0)
+        printf("%swarning   %.0f replayed steps came out otherwise under an equal numerics id%s\n",
+               output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));
+}
+
+static void on_difference(void *arg, const char *path, const char *default_text, const char *text)
+{
+    int *count = arg;
+    if (strcmp(path, "name") == 0 || strcmp(path, "data.name") == 0)
+        return;
+    printf("%s  %s = %s", (*count)++ ? "\n" : "\nspec, where it differs from the defaults\n", path, text);
+    if (*default_text)
+        printf(" %s(%s)%s", output_style(stdout, STYLE_DIM), default_text, output_style(stdout, STYLE_PLAIN));
+}
+
+/* The defaults are those of a spec that names the same data and preset. */
+static void print_spec(const cJSON *json)
+{
+    struct spec spec, defaults;
+    struct err err;
+    if (!cJSON_IsObject(json) || spec_from_json(json, &spec, &err))
+        return;
+    char preset[64] = "";
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(object, "data"), "name", spec.data.name);
+    if (spec.model.preset != PRESET_NONE && spec_get_text(&spec, "model.preset", preset, sizeof preset, &err) == 0)
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(object, "model"), "preset", preset);
+    int count = 0;
+    printf("data      %s\n", spec.data.name);
+    if (*preset)
+        printf("preset    %s\n", preset);
+    if (spec_from_json(object, &defaults, &err) == 0)
+        spec_diff(&defaults, &spec, on_difference, &count);
+    if (count)
+        putchar('\n');
+    cJSON_Delete(object);
+}
+
+static void print_attempts(const cJSON *attempts)
+{
+    const cJSON *attempt;
+    if (cJSON_GetArraySize(attempts))
+        printf("\nattempts\n");
+    cJSON_ArrayForEach(attempt, attempts) {
+        const cJSON *field;
+        fputs("  ", stdout);
+        cJSON_ArrayForEach(field, attempt) {
+            double value;
+            if (cJSON_IsNull(field) || (cJSON_IsString(field) && !*field->valuestring) || cJSON_IsFalse(field) ||
+                cJSON_IsObject(field) || cJSON_IsArray(field))
+                continue;
+            if (field != attempt->child)
+                fputs("  ", stdout);
+            if (strlen(field->string) > 3 && strcmp(field->string + strlen(field->string) - 3, "_ms") == 0) {
+                char text[RUN_VIEW_SIZE];
+                printf("%.*s %s", (int)strlen(field->string) - 3, field->string, format_time(run_number(attempt, field->string), text));
+            } else if (cJSON_IsString(field)) {
+                printf("%s ", field->string);
+                /* ids and hashes are 64 digits long: the first twelve tell them apart */
+                output_text(stdout, field->valuestring,
+                            strlen(field->valuestring) == SHA256_HEX_SIZE - 1 ? 12 : strlen(field->valuestring));
+            } else if (json_read_double(field, &value)) {
+                printf("%s %.15g", field->string, value);
+            } else {
+                fputs(field->string, stdout);
+            }
+        }
+        putchar('\n');
+    }
+}
+
+static void print_checkpoints(const cJSON *checkpoints)
+{
+    const cJSON *checkpoint;
+    int shown = 0, count = cJSON_GetArraySize(checkpoints);
+    if (count)
+        printf("\ncheckpoints\n");
+    cJSON_ArrayForEach(checkpoint, checkpoints) {
+        char bytes[RUN_VIEW_SIZE];
+        if (shown++ == 5) {
+            printf("  and %d older\n", count - 5);
+            break;
+        }
+        printf("  %s  %s  %s\n", run_text(checkpoint, "path"),
+               run_format_bytes(run_number(checkpoint, "bytes"), bytes), run_text(checkpoint, "mark"));
+    }
+}
+
+static void print_events(const cJSON *events)
+{
+    const cJSON *event;
+    if (cJSON_GetArraySize(events))
+        printf("\nevents\n");
+    cJSON_ArrayForEach(event, events) {
+        char time[RUN_VIEW_SIZE];
+        const char *from = run_text(event, "from"), *to = run_text(event, "to"), *text = run_text(event, "text");
+        printf("  %s%s%s  %s", output_style(stdout, STYLE_DIM), format_time(run_number(event, "time_ms"), time),
+               output_style(stdout, STYLE_PLAIN), *to ? "" : run_text(event, "kind"));
+        if (*to)
+            printf("%s%s%s", from, *from ? " \u2192 " : "", to);
+        if (run_number(event, "attempt") > 0)
+            printf(" (attempt %.0f)", run_number(event, "attempt"));
+        if (*text) {
+            fputs(": ", stdout);
+            print_safe(text);
+        }
+        putchar('\n');
+    }
+}
+
+static int run(struct cli *cli)
+{
+    struct err err = {0};
+    struct client *client;
+    cJSON *run = NULL;
+    if (cli_client(cli, &client, &err) || run_fetch(client, cli->args.positional[0], &run, &err))
+        return cli_fail(cli, &err);
+    if (cli->json) {
+        output_json(stdout, run);
+    } else {
+        print_head(run);
+        print_progress(run);
+        print_spec(cJSON_GetObjectItemCaseSensitive(run, "spec"));
+        print_attempts(cJSON_GetObjectItemCaseSensitive(run, "attempt_list"));
+        print_checkpoints(cJSON_GetObjectItemCaseSensitive(run, "checkpoints"));
+        print_events(cJSON_GetObjectItemCaseSensitive(run, "events"));
+    }
+    cJSON_Delete(run);
+    return CLI_DONE;
+}
+
+const struct verb verb_show = {
+    .name = "show",
+    .path = "show",
+    .arguments = "RUN [--json]",
+    .summary = "the story of one run",
+    .help = "RUN is an id or a name (the newest run of that name). Prints state and reason, progress, where its spec differs from\n"
+            "the defaults, its attempts, checkpoints and events (times are UTC).\n"
+            "\n"
+            "Examples:\n"
+            "  bakactl show elephant\n"
+            "  bakactl show b00012 --json | jq '{state,step,attempts,params}'\n",
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};

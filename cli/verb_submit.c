@@ -1,0 +1,200 @@
+/* verb_submit.c: bakactl submit SPEC.json. The text is checked here for being JSON (line and column), the spec by the
+ * daemon. A request id makes it safe to send again after a connection that broke: the same runs are answered. */
+#include "cli/verb.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/client.h"
+#include "cli/follow.h"
+#include "cli/output.h"
+#include "cli/request_id.h"
+#include "cli/run_view.h"
+#include "schema/spec.h"
+
+/* "-": standard input. Caller frees. */
+static int read_text(const char *path, char **out, size_t *size, struct err *err)
+{
+    if (strcmp(path, "-") != 0)
+        return file_read_all(path, SPEC_MAX_BYTES, out, size, err);
+    char *text = malloc(SPEC_MAX_BYTES + 2);
+    if (!text)
+        abort();
+    size_t n = fread(text, 1, SPEC_MAX_BYTES + 1, stdin);
+    int rc = 0;
+    if (ferror(stdin))
+        rc = err_set_errno(err, errno, "standard input");
+    else if (n > SPEC_MAX_BYTES)
+        rc = err_set(err, ERR_TOO_LARGE, "standard input: a spec has at most %d bytes", SPEC_MAX_BYTES);
+    if (rc) {
+        free(text);
+        return rc;
+    }
+    text[n] = '\0';
+    *out = text;
+    *size = n;
+    return 0;
+}
+
+static int read_spec(const char *path, cJSON **out, struct err *err)
+{
+    const struct json_limits limits = {SPEC_MAX_BYTES, SPEC_MAX_DEPTH};
+    char *text;
+    size_t size;
+    int rc = read_text(path, &text, &size, err);
+    if (rc)
+        return rc;
+    rc = json_parse(text, size, &limits, strcmp(path, "-") == 0 ? "standard input" : path, out, err);
+    free(text);
+    if (rc == 0 && !cJSON_IsObject(*out)) {
+        cJSON_Delete(*out);
+        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}", path);
+    }
+    return rc;
+}
+
+/* {"path":..., KEY:...} from "path=text"; false when there is no "=" or nothing before it. */
+static cJSON *add_path(cJSON *array, const char *given, const char **text)
+{
+    const char *equals = strchr(given, '=');
+    if (!equals || equals == given)
+        return NULL;
+    char *path = strndup(given, (size_t)(equals - given));
+    if (!path)
+        abort();
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "path", path);
+    cJSON_AddItemToArray(array, item);
+    free(path);
+    *text = equals + 1;
+    return item;
+}
+
+/* Cuts at commas outside of brackets and quotes, so that lists can be swept too: betas=[0.9,0.95],[0.9,0.99]. */
+static void add_values(cJSON *array, const char *text)
+{
+    int depth = 0;
+    bool quoted = false;
+    const char *start = text;
+    for (const char *c = text;; c++) {
+        if (*c == '"')
+            quoted = !quoted;
+        else if (*c == '[' && !quoted)
+            depth++;
+        else if (*c == ']' && !quoted && depth > 0)
+            depth--;
+        if (*c == '\0' || (*c == ',' && depth == 0 && !quoted)) {
+            char *value = strndup(start, (size_t)(c - start));
+            if (!value)
+                abort();
+            cJSON_AddItemToArray(array, cJSON_CreateString(value));
+            free(value);
+            start = c + 1;
+        }
+        if (*c == '\0')
+            return;
+    }
+}
+
+/* CLI_DONE, or the exit status of a usage error. */
+static int add_options(struct cli *cli, cJSON *body)
+{
+    struct err err = {0};
+    const char *text, *given;
+    cJSON *set = cJSON_AddArrayToObject(body, "set"), *sweep = cJSON_AddArrayToObject(body, "sweep");
+    for (int i = 0; (given = args_value_at(&cli->args, "--set", i)); i++) {
+        cJSON *item = add_path(set, given, &text);
+        if (!item)
+            return cli_usage(cli, "--set %s: path=value is needed, as train.seed=2", given);
+        cJSON_AddStringToObject(item, "text", text);
+    }
+    for (int i = 0; (given = args_value_at(&cli->args, "--sweep", i)); i++) {
+        cJSON *item = add_path(sweep, given, &text);
+        if (!item)
+            return cli_usage(cli, "--sweep %s: path=value,value is needed, as model.ffn.type=swiglu,elephant", given);
+        add_values(cJSON_AddArrayToObject(item, "values"), text);
+    }
+    int64_t seeds = 0;
+    if (args_int64(&cli->args, "--seeds", 1, 100000, &seeds, &err))
+        return cli_usage_err(cli, &err);
+    if (seeds)
+        cJSON_AddNumberToObject(body, "seeds", (double)seeds);
+    if ((given = args_value(&cli->args, "--name")))
+        cJSON_AddStringToObject(body, "name", given);
+    cJSON *tags = cJSON_AddArrayToObject(body, "tags");
+    for (int i = 0; (given = args_value_at(&cli->args, "--tag", i)); i++)
+        cJSON_AddItemToArray(tags, cJSON_CreateString(given));
+    return CLI_DONE;
+}
+
+static void print_runs(const cJSON *answer)
+{
+    const cJSON *run;
+    cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
+        printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"), run_text(run, "state"));
+    fflush(stdout);
+}
+
+static int run(struct cli *cli)
+{
+    struct err err = {0};
+    struct client *client;
+    cJSON *body = cJSON_CreateObject(), *spec = NULL, *answer = NULL;
+    int rc = add_options(cli, body);
+    if (rc) {
+        cJSON_Delete(body);
+        return rc;
+    }
+    rc = read_spec(cli->args.positional[0], &spec, &err);
+    if (!rc) {
+        cJSON_AddItemToObject(body, "spec", spec);
+        rc = cli_client(cli, &client, &err);
+    }
+    if (!rc)
+        rc = request_post_once(client, "/v1/runs", body, &answer, &err);
+    cJSON_Delete(body);
+    if (rc)
+        return cli_fail(cli, &err);
+    bool wait = args_flag(&cli->args, "--wait");
+    if (cli->json && !wait)
+        output_json(stdout, answer);
+    else if (!cli->json)
+        print_runs(answer);
+    if (wait)
+        rc = follow_runs(cli, client, cJSON_GetObjectItemCaseSensitive(answer, "runs"), -1);
+    cJSON_Delete(answer);
+    return rc;
+}
+
+static const struct args_option options[] = {
+    {"--set", 0, "PATH=VALUE", "change a field, as model.ffn.type=elephant", true},
+    {"--sweep", 0, "PATH=V1,V2", "one run for each value; several --sweep multiply", true},
+    {"--seeds", 0, "N", "each of them with N seeds, from train.seed up", false},
+    {"--name", 0, "NAME", "name of the run, or the beginning of the names of several", false},
+    {"--tag", 0, "TAG", "a word to find the runs by", true},
+    {"--wait", 0, NULL, "follow the runs until they have ended, and exit as `bakactl wait` does", false},
+    {NULL, 0, NULL, NULL, false},
+};
+
+const struct verb verb_submit = {
+    .name = "submit",
+    .path = "submit",
+    .arguments = "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... [--wait]",
+    .summary = "queue one experiment, or a sweep of many",
+    .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every field. \"-\" reads standard input.\n"
+            "Values are parsed by the type of the field. All runs of a submission are queued, or none.\n"
+            "Prints id, name and state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
+            "\n"
+            "Examples:\n"
+            "  bakactl submit elephant.json\n"
+            "  bakactl submit base.json --set train.epochs=3 --sweep model.ffn.type=gelu,swiglu,elephant --tag ffn\n"
+            "  bakactl submit base.json --sweep train.optimizer.lr=1e-3,3e-4 --seeds 3 --tag lr --wait\n"
+            "  echo '{\"data\":{\"name\":\"kjv\"}}' | bakactl submit - --json | jq -r '.runs[].id'\n",
+    .options = options,
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};

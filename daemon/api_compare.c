@@ -1,0 +1,408 @@
+/* api_compare.c: GET /v1/compare: loads curves, hands them to compare.h, and writes the answer. Runs on a store reader:
+ * one snapshot for all runs. A curve of steps is reduced as soon as it is read, so memory is one run's steps and the
+ * reduced curves of all. */
+#include "daemon/api.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "daemon/compare.h"
+#include "daemon/store_curve.h"
+#include "schema/spec.h"
+
+enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SIZE + STORE_ID_SIZE + 4 };
+
+struct loaded {
+    struct store_run run;
+    char label[LABEL_SIZE], order[32], experiment[SHA256_HEX_SIZE];
+    struct store_real perplexity, bits_per_byte; /* of the newest validation */
+};
+
+struct request {
+    char **refs;
+    size_t ref_count;
+    size_t points;
+    int64_t ids[COMPARE_MAX_RUNS];
+    size_t count;
+    struct loaded *loaded;     /* [count] */
+    struct compare_run *runs;  /* [count] */
+};
+
+static void request_free(void *arg)
+{
+    struct request *q = arg;
+    for (size_t i = 0; i < q->ref_count; i++)
+        free(q->refs[i]);
+    free(q->refs);
+    for (size_t i = 0; i < q->count; i++) {
+        if (q->loaded)
+            store_run_finish(&q->loaded[i].run);
+        if (q->runs) {
+            compare_curve_finish(&q->runs[i].val);
+            compare_train_finish(&q->runs[i].train);
+        }
+    }
+    free(q->loaded);
+    free(q->runs);
+    free(q);
+}
+
+/* Fills ids: each run once, in the order of the references. */
+static int resolve(struct store_conn *c, struct request *q, struct err *err)
+{
+    for (size_t i = 0; i < q->ref_count; i++) {
+        int64_t *ids;
+        size_t n;
+        int rc = store_resolve_list(c, q->refs[i], &ids, &n, err);
+        if (rc)
+            return rc;
+        for (size_t k = 0; k < n && rc == 0; k++) {
+            size_t seen = 0;
+            while (seen < q->count && q->ids[seen] != ids[k])
+                seen++;
+            if (seen == q->count && q->count == COMPARE_MAX_RUNS)
+                rc = err_set_at(err, ERR_TOO_LARGE, "ref", "at most %d runs can be compared", COMPARE_MAX_RUNS);
+            else if (seen == q->count)
+                q->ids[q->count++] = ids[k];
+        }
+        free(ids);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int load_evals(struct store_conn *c, struct loaded *l, struct compare_run *r, struct err *err)
+{
+    struct store_eval *evals;
+    size_t n;
+    int rc = store_evals(c, l->run.id, &evals, &n, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const struct store_eval *e = &evals[i];
+        if (strcmp(e->split, "val") != 0)
+            continue;
+        rc = compare_curve_add(&r->val, (struct compare_point){e->step, e->tokens, e->epoch, e->loss}, err);
+        l->perplexity = (struct store_real){true, e->has_perplexity ? e->perplexity : exp(e->loss)};
+        l->bits_per_byte = (struct store_real){e->has_bits_per_byte, e->bits_per_byte};
+    }
+    free(evals);
+    return rc;
+}
+
+static int load_steps(struct store_conn *c, const struct request *q, struct loaded *l, struct compare_run *r,
+                      struct err *err)
+{
+    struct store_curve curve;
+    int rc = compare_train_init(&r->train, q->points, err);
+    if (rc == 0)
+        rc = store_curve_load(c, l->run.id, 0, INT64_MAX, 0, COLUMNS_COMPARE, &curve, err);
+    if (rc)
+        return rc;
+    rc = compare_train_add(&r->train, curve.n, curve.step, curve.epoch, curve.tokens, curve.loss, err);
+    if (rc == 0)
+        rc = compare_train_end(&r->train, err);
+    if (curve.n) {
+        r->step = curve.step[curve.n - 1];
+        r->epoch = curve.epoch[curve.n - 1];
+    }
+    store_curve_finish(&curve);
+    return rc;
+}
+
+/* What the spec says: the order, and a hash that is equal for runs that differ in their seed alone. A spec that this
+ * version cannot read leaves both empty. */
+static int load_spec(struct store_conn *c, struct loaded *l, struct err *err)
+{
+    char *text;
+    int rc = store_run_spec(c, l->run.id, &text, err);
+    if (rc)
+        return rc;
+    struct spec spec;
+    struct err ignored;
+    if (*text && spec_parse(text, strlen(text), &spec, &ignored) == 0) {
+        spec.train.seed = 0;
+        spec_hash(&spec, l->experiment);
+        if (spec_get_text(&spec, "data.order", l->order, sizeof l->order, &ignored))
+            *l->order = '\0';
+    }
+    free(text);
+    return 0;
+}
+
+static int load(struct store_conn *c, struct request *q, struct err *err)
+{
+    q->loaded = calloc(q->count, sizeof *q->loaded);
+    q->runs = calloc(q->count, sizeof *q->runs);
+    if (!q->loaded || !q->runs)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < q->count; i++) {
+        struct loaded *l = &q->loaded[i];
+        struct compare_run *r = &q->runs[i];
+        int rc = store_run_get(c, q->ids[i], &l->run, err);
+        if (rc == 0)
+            rc = load_spec(c, l, err);
+        if (rc == 0)
+            rc = load_evals(c, l, r, err);
+        if (rc == 0)
+            rc = load_steps(c, q, l, r, err);
+        if (rc)
+            return rc;
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        struct loaded *l = &q->loaded[i];
+        struct compare_run *r = &q->runs[i];
+        size_t same = 0;
+        for (size_t k = 0; k < q->count; k++)
+            same += strcmp(q->loaded[k].run.name, l->run.name) == 0;
+        snprintf(l->label, sizeof l->label, same > 1 ? "%s (%s)" : "%s", l->run.name, l->run.id_text);
+        r->id = l->run.id_text;
+        r->label = l->label;
+        r->state = run_state_word(l->run.state);
+        r->reason = l->run.reason ? l->run.reason : "";
+        r->data = l->run.data;
+        r->order = l->order;
+        r->experiment = l->experiment;
+    }
+    return 0;
+}
+
+static void write_curve(struct jsonw *w, const char *key, const struct compare_curve *c)
+{
+    jsonw_begin_object(w, key);
+    jsonw_begin_array(w, "step");
+    for (size_t i = 0; i < c->count; i++)
+        jsonw_int(w, NULL, c->points[i].step);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "epoch");
+    for (size_t i = 0; i < c->count; i++)
+        jsonw_real(w, NULL, c->points[i].epoch);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "tokens");
+    for (size_t i = 0; i < c->count; i++)
+        jsonw_int(w, NULL, c->points[i].tokens);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "loss");
+    for (size_t i = 0; i < c->count; i++)
+        jsonw_real(w, NULL, c->points[i].loss);
+    jsonw_end_array(w);
+    jsonw_end_object(w);
+}
+
+static void write_extents(struct jsonw *w, const struct compare_train *t)
+{
+    const struct compare_extent *e = t->extents;
+    jsonw_begin_object(w, "raw");
+    jsonw_begin_array(w, "step");
+    for (size_t i = 0; i < t->extent_count; i++)
+        jsonw_int(w, NULL, e[i].step);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "epoch");
+    for (size_t i = 0; i < t->extent_count; i++)
+        jsonw_real(w, NULL, e[i].epoch);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "tokens");
+    for (size_t i = 0; i < t->extent_count; i++)
+        jsonw_int(w, NULL, e[i].tokens);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "min");
+    for (size_t i = 0; i < t->extent_count; i++)
+        jsonw_real(w, NULL, e[i].min);
+    jsonw_end_array(w);
+    jsonw_begin_array(w, "max");
+    for (size_t i = 0; i < t->extent_count; i++)
+        jsonw_real(w, NULL, e[i].max);
+    jsonw_end_array(w);
+    jsonw_end_object(w);
+}
+
+static void write_run(struct jsonw *w, const struct request *q, size_t i, int64_t now_ms)
+{
+    const struct loaded *l = &q->loaded[i];
+    const struct compare_run *r = &q->runs[i];
+    jsonw_begin_object(w, NULL);
+    api_run_fields(w, &l->run, now_ms);
+    jsonw_string(w, "label", l->label);
+    jsonw_real(w, "epochs", r->epoch);
+    api_store_real(w, "perplexity", &l->perplexity);
+    api_store_real(w, "bits_per_byte", &l->bits_per_byte);
+    jsonw_begin_object(w, "curves");
+    write_curve(w, "train", &r->train.means);
+    write_curve(w, "val", &r->val);
+    if (q->points)
+        write_extents(w, &r->train);
+    jsonw_end_object(w);
+    jsonw_end_object(w);
+}
+
+static void write_arrow(struct jsonw *w, const struct compare_run *winner, const struct compare_run *loser,
+                        const struct compare_pair *pair, const char *text)
+{
+    const struct compare_arrow *a = &pair->arrow;
+    jsonw_begin_object(w, NULL);
+    jsonw_string(w, "relation", "beats_best");
+    jsonw_string(w, "metric", pair->on_validation ? "val_loss" : "train_loss");
+    jsonw_string(w, "winner", winner->id);
+    jsonw_string(w, "loser", loser->id);
+    jsonw_string(w, "winner_name", winner->label);
+    jsonw_string(w, "loser_name", loser->label);
+    jsonw_int(w, "step", a->at.step);
+    jsonw_real(w, "epoch", a->at.epoch);
+    jsonw_int(w, "tokens", a->at.tokens);
+    jsonw_real(w, "loss", a->at.loss);
+    jsonw_real(w, "tokens_ratio", a->tokens_ratio);
+    jsonw_real(w, "loser_best", a->loser_best.loss);
+    jsonw_int(w, "loser_step", a->loser_best.step);
+    jsonw_real(w, "loser_epoch", a->loser_best.epoch);
+    jsonw_int(w, "loser_tokens", a->loser_best.tokens);
+    jsonw_string(w, "text", text);
+    jsonw_end_object(w);
+}
+
+static void write_cross(struct jsonw *w, const struct compare_run *a, const struct compare_run *b,
+                        const struct compare_pair *pair)
+{
+    jsonw_begin_object(w, NULL);
+    jsonw_string(w, "a", a->id);
+    jsonw_string(w, "b", b->id);
+    jsonw_string(w, "metric", pair->on_validation ? "val_loss" : "train_loss");
+    jsonw_real(w, "step", pair->cross.step);
+    jsonw_real(w, "epoch", pair->cross.epoch);
+    jsonw_real(w, "tokens", pair->cross.tokens);
+    jsonw_string(w, "below", pair->cross.a_below ? a->id : b->id);
+    jsonw_end_object(w);
+}
+
+/* Arrows, crossings, and a sentence for each pair without an arrow, side by side. */
+static int write_pairs(struct jsonw *w, const struct request *q, struct err *err)
+{
+    struct jsonw crosses = {0}, others = {0};
+    char text[COMPARE_TEXT_SIZE];
+    int rc = 0;
+    jsonw_begin_array(&crosses, NULL);
+    jsonw_begin_array(&others, NULL);
+    jsonw_begin_array(w, "arrows");
+    for (size_t i = 0; i < q->count && rc == 0; i++) {
+        for (size_t k = i + 1; k < q->count && rc == 0; k++) {
+            const struct compare_run *a = &q->runs[i], *b = &q->runs[k];
+            struct compare_pair pair;
+            rc = compare_pair(a, b, &pair, err);
+            if (rc)
+                break;
+            compare_pair_text(a, b, &pair, text);
+            if (pair.relation == COMPARE_A_BEATS_B || pair.relation == COMPARE_B_BEATS_A) {
+                bool a_wins = pair.relation == COMPARE_A_BEATS_B;
+                write_arrow(w, a_wins ? a : b, a_wins ? b : a, &pair, text);
+            } else {
+                jsonw_begin_object(&others, NULL);
+                jsonw_string(&others, "a", a->id);
+                jsonw_string(&others, "b", b->id);
+                jsonw_string(&others, "text", text);
+                jsonw_end_object(&others);
+            }
+            if (pair.crossed)
+                write_cross(&crosses, a, b, &pair);
+        }
+    }
+    jsonw_end_array(w);
+    jsonw_end_array(&crosses);
+    jsonw_end_array(&others);
+    char *crosses_text = NULL, *others_text = NULL;
+    size_t size;
+    if (rc == 0)
+        rc = jsonw_take(&crosses, &crosses_text, &size, err);
+    if (rc == 0)
+        rc = jsonw_take(&others, &others_text, &size, err);
+    if (rc == 0) {
+        jsonw_raw(w, "crosses", crosses_text);
+        jsonw_raw(w, "undecided", others_text);
+    }
+    free(crosses_text);
+    free(others_text);
+    jsonw_finish(&crosses);
+    jsonw_finish(&others);
+    return rc;
+}
+
+static void on_note(void *arg, const char *text)
+{
+    struct jsonw *w = arg;
+    jsonw_string(w, NULL, text);
+}
+
+static int run_compare(struct store_conn *c, struct api_call *call, struct err *err)
+{
+    struct request *q = call->arg;
+    struct jsonw *w = &call->out;
+    int rc = resolve(c, q, err);
+    if (rc == 0)
+        rc = load(c, q, err);
+    if (rc)
+        return rc;
+    jsonw_begin_object(w, NULL);
+    jsonw_begin_array(w, "runs");
+    for (size_t i = 0; i < q->count; i++)
+        write_run(w, q, i, call->now_ms);
+    jsonw_end_array(w);
+    rc = write_pairs(w, q, err);
+    if (rc)
+        return rc;
+    jsonw_begin_array(w, "notes");
+    compare_notes(q->runs, q->count, on_note, w);
+    jsonw_end_array(w);
+    jsonw_end_object(w);
+    return 0;
+}
+
+static int take_request(struct http_request *r, struct request *q, struct err *err)
+{
+    long long points = 0;
+    int rc = http_request_query_int(r, "points", 0, COMPARE_MAX_POINTS, &points, err);
+    if (rc)
+        return rc;
+    q->points = (size_t)points;
+    size_t n = 0;
+    while (http_request_query_nth(r, "ref", n))
+        n++;
+    if (n == 0)
+        return err_set_at(err, ERR_INVALID, "ref", "at least one run, name or tag is needed: ?ref=RUN&ref=RUN");
+    q->refs = calloc(n, sizeof *q->refs);
+    if (!q->refs)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (; q->ref_count < n; q->ref_count++) {
+        const char *ref = http_request_query_nth(r, "ref", q->ref_count);
+        if (!name_is_valid(ref))
+            return err_set_at(err, ERR_INVALID, "ref", "\"%.80s\" is no id, name or tag", ref);
+        q->refs[q->ref_count] = strdup(ref);
+        if (!q->refs[q->ref_count])
+            return err_set(err, ERR_NO_MEMORY, "out of memory");
+    }
+    return 0;
+}
+
+static void handle_compare(struct bakad *b, struct http_request *r)
+{
+    struct err err;
+    struct api_call *call = api_call_create(b, r);
+    if (!call)
+        return;
+    struct request *q = calloc(1, sizeof *q);
+    if (!q) {
+        err_set(&err, ERR_NO_MEMORY, "out of memory");
+        api_call_fail(call, &err);
+        return;
+    }
+    call->arg = q;
+    call->free_arg = request_free;
+    call->run = run_compare;
+    if (take_request(r, q, &err))
+        api_call_fail(call, &err);
+    else
+        api_call_read(call);
+}
+
+const struct http_route api_compare_routes[] = {
+    {"GET", "/v1/compare", "ref* points", 0, handle_compare},
+    {NULL, NULL, NULL, 0, NULL},
+};

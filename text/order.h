@@ -1,9 +1,12 @@
 /* order.h: which predictions each step sees. N train tokens give N-1 predictions, each counted once an epoch.
  *
- * shuffle: windows of seq_len (the last one short) permuted by (seed, epoch); a step takes `batch` windows, the last
- * step of an epoch what is left.
- * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` equal streams; step s takes window s of
- * each. Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
+ * shuffle: windows of seq_len permuted by (seed, epoch), the short one that is left comes last; a step takes `batch`
+ * windows, the last step of an epoch what is left.
+ *
+ * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` streams whose lengths differ by one at most;
+ * step s takes window s of each.
+ *
+ * Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
  */
 #ifndef BAKA_TEXT_ORDER_H
 #define BAKA_TEXT_ORDER_H

@@ -119,6 +119,11 @@ static void arena_is_what_a_count_by_hand_gives(void **state)
     assert_int_equal(p.bytes.by_class[PLAN_SCALARS], scalars);
     assert_int_equal(p.bytes.arena, 4 * params + activations + logits + inputs + scalars);
     assert_int_equal(p.bytes.total, p.bytes.arena + PLAN_WORKSPACE_BYTES);
+    assert_int_equal(plan_find_buffer(&p, "shared.wide")->bytes, 15 * 18 * 8);
+    plan_finish(&p);
+    s.model.d_ff = 19; /* wider than q, k and v */
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(plan_find_buffer(&p, "shared.wide")->bytes, 15 * 19 * 8);
     plan_finish(&p);
 }
 

@@ -31,7 +31,7 @@ static void micro_batches_add_up_to_the_batch(void **state)
     for (int64_t micro = 3; micro >= 1; micro--) {
         struct model_case c;
         s.train.micro_batch = micro;
-        case_open(&c, &s, CASE_VOCAB, "cpu-fp64", 2);
+        case_open(&c, &s, CASE_VOCAB, "cpu-fp64", 1);
         case_randomize(&c, 1);
         double this_loss = case_backward(&c), *gradient = case_read(&c, CASE_GRADIENTS);
         if (!whole) {
@@ -71,7 +71,7 @@ static void stale_memory_does_not_matter(void **state)
         double *results[2];
         for (int poisoned = 0; poisoned < 2; poisoned++) {
             struct model_case c;
-            case_open(&c, &s, 61, "cpu", 2);
+            case_open(&c, &s, 61, "cpu", 1);
             for (int step = 1; step <= 3; step++) {
                 if (poisoned)
                     poison(&c);
@@ -122,8 +122,8 @@ static void single_precision_is_near_double(void **state)
     (void)state;
     struct spec s = medium_spec();
     struct model_case narrow, wide;
-    case_open(&narrow, &s, 61, "cpu", 2);
-    case_open(&wide, &s, 61, "cpu-fp64", 2);
+    case_open(&narrow, &s, 61, "cpu", 1);
+    case_open(&wide, &s, 61, "cpu-fp64", 1);
     double *values = case_read(&narrow, CASE_PARAMETERS);
     case_write(&wide, values); /* the same numbers, not the same before rounding */
     double a = case_backward(&narrow), b = case_backward(&wide);
@@ -142,7 +142,7 @@ static void a_step_that_is_not_finite_changes_nothing(void **state)
     (void)state;
     struct spec s = case_spec();
     struct model_case c;
-    case_open(&c, &s, CASE_VOCAB, "cpu", 2);
+    case_open(&c, &s, CASE_VOCAB, "cpu", 1);
     case_backward(&c);
     case_step(&c, 1, 0.01);
     double *good = case_read(&c, CASE_PARAMETERS), *bad = case_read(&c, CASE_PARAMETERS);
@@ -170,9 +170,9 @@ static void state_put_into_another_model_goes_on_alike(void **state)
     struct spec s = medium_spec();
     struct model_case a, b;
     struct err err = {0};
-    case_open(&a, &s, 61, "cpu", 2);
+    case_open(&a, &s, 61, "cpu", 1);
     s.train.seed = 2; /* other initial values, all to be overwritten */
-    case_open(&b, &s, 61, "cpu", 2);
+    case_open(&b, &s, 61, "cpu", 1);
     for (int step = 1; step <= 3; step++) {
         case_backward(&a);
         case_step(&a, step, 0.01);

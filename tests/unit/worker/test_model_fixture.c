@@ -94,7 +94,7 @@ static struct spec read_spec(const char *name)
 static void open_case(struct model_case *c, const char *name, const char *backend)
 {
     struct spec s = read_spec(name);
-    case_open(c, &s, 0, backend, 2);
+    case_open(c, &s, 0, backend, 1);
     int64_t n = s.train.batch * s.train.seq_len;
     const double *inputs = find_values(name, "inputs", n), *targets = find_values(name, "targets", n);
     const double *first = find_values(name, "first", n);

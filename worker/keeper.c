@@ -21,6 +21,13 @@
 #include "worker/arguments.h"
 #include "worker/signals.h"
 
+enum { EXIT_BYTES = 512 };
+
+struct keeper {
+    char attempt_dir[PATH_SIZE], exit_temporary[PATH_SIZE], boot_id[40];
+    int lock, exit_fd;
+};
+
 /* Open and locked, close-on-exec. A descriptor that was handed over already carries the lock: asking again through the
  * same open file description succeeds, and fails when somebody else's description holds it. */
 static int take_lock(const struct arguments *a, const char *path, int *out, struct err *err)
@@ -70,46 +77,66 @@ static int wait_for(pid_t trainer, const sigset_t *signals, struct rusage *usage
     }
 }
 
-static int write_exit(const char *attempt_dir, int status, const struct rusage *usage, const char *boot_id, pid_t trainer,
-                      struct err *err)
+/* Where exit.json will be written: a temporary file that holds its room from the start, because a full disk is when the
+ * exit status is wanted most. A file system without fallocate only loses the room. */
+static int reserve_exit(const char *attempt_dir, int *fd, char temporary[PATH_SIZE], struct err *err)
+{
+    int rc = path_format(temporary, err, "%s/.exit.json.tmp", attempt_dir);
+    if (rc != 0)
+        return rc;
+    *fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (*fd < 0)
+        return err_set_errno(err, errno, "cannot make %s", temporary);
+    if (fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, EXIT_BYTES) != 0 && errno == ENOSPC)
+        return err_set_errno(err, errno, "no room for exit.json in %s", attempt_dir);
+    return 0;
+}
+
+static int write_exit(const struct keeper *k, int status, const struct rusage *usage, pid_t trainer, struct err *err)
 {
     bool signalled = WIFSIGNALED(status);
     double cpu = (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
                  (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
-    char path[PATH_SIZE], text[512];
+    char path[PATH_SIZE], text[EXIT_BYTES];
     int n = snprintf(text, sizeof text,
                      "{\"status\":%d,\"signal\":%d,\"core\":%s,\"maxrss\":%lld,\"cpu_s\":%.6f,\"boot_id\":\"%s\","
                      "\"pid\":%d,\"trainer_pid\":%d}\n",
                      signalled ? -1 : WEXITSTATUS(status), signalled ? WTERMSIG(status) : 0,
-                     signalled && WCOREDUMP(status) ? "true" : "false", (long long)usage->ru_maxrss * 1024, cpu, boot_id,
+                     signalled && WCOREDUMP(status) ? "true" : "false", (long long)usage->ru_maxrss * 1024, cpu, k->boot_id,
                      (int)getpid(), (int)trainer);
-    int rc = path_format(path, err, "%s/exit.json", attempt_dir);
-    return rc == 0 ? file_write_atomic(path, text, (size_t)n, 0644, err) : rc;
+    int rc = path_format(path, err, "%s/exit.json", k->attempt_dir);
+    if (rc == 0)
+        rc = file_write_all(k->exit_fd, text, (size_t)n, k->exit_temporary, err);
+    if (rc == 0 && fsync(k->exit_fd) != 0)
+        rc = err_set_errno(err, errno, "cannot sync %s", k->exit_temporary);
+    if (rc == 0 && rename(k->exit_temporary, path) != 0)
+        rc = err_set_errno(err, errno, "cannot rename %s", k->exit_temporary);
+    return rc == 0 ? file_fsync_dir(k->attempt_dir, err) : rc;
 }
 
-static int prepare(const struct arguments *a, char attempt_dir[PATH_SIZE], const char *boot_id, int *lock,
-                   struct err *err)
+static int prepare(struct keeper *k, const struct arguments *a, struct err *err)
 {
     char path[PATH_SIZE];
-    int rc = path_format(attempt_dir, err, "%s/attempts/%d", a->run_dir, a->attempt);
+    clock_boot_id(k->boot_id);
+    int rc = path_format(k->attempt_dir, err, "%s/attempts/%d", a->run_dir, a->attempt);
     if (rc == 0)
-        rc = path_format(path, err, "%s/lock", attempt_dir);
+        rc = path_format(path, err, "%s/lock", k->attempt_dir);
     if (rc == 0)
-        rc = file_make_dirs(attempt_dir, 0755, err);
+        rc = file_make_dirs(k->attempt_dir, 0755, err);
     if (rc == 0)
-        rc = take_lock(a, path, lock, err);
+        rc = take_lock(a, path, &k->lock, err);
     if (rc == 0)
-        rc = write_identity(*lock, path, boot_id, err);
+        rc = write_identity(k->lock, path, k->boot_id, err);
+    if (rc == 0)
+        rc = reserve_exit(k->attempt_dir, &k->exit_fd, k->exit_temporary, err);
     return rc;
 }
 
 int keeper_run(const struct arguments *a, int (*trainer)(const struct arguments *a, int keeper_pid))
 {
     struct err err;
-    char attempt_dir[PATH_SIZE], boot_id[40];
-    int lock = -1;
-    clock_boot_id(boot_id);
-    if (prepare(a, attempt_dir, boot_id, &lock, &err) != 0) {
+    struct keeper k;
+    if (prepare(&k, a, &err) != 0) {
         fprintf(stderr, "baka-worker: %s\n", err.message);
         return 1;
     }
@@ -136,7 +163,8 @@ int keeper_run(const struct arguments *a, int (*trainer)(const struct arguments 
         return 1;
     }
     if (child == 0) {
-        close(lock);
+        close(k.lock);
+        close(k.exit_fd);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != keeper) /* it died before the request */
             _exit(1);
@@ -148,7 +176,7 @@ int keeper_run(const struct arguments *a, int (*trainer)(const struct arguments 
     prctl(PR_SET_NAME, "baka-keeper");
     struct rusage usage;
     int status = wait_for(child, &signals, &usage);
-    if (write_exit(attempt_dir, status, &usage, boot_id, child, &err) != 0)
+    if (write_exit(&k, status, &usage, child, &err) != 0)
         log_event(LOG_LEVEL_ERROR, "exit_not_written", "error=\"%s\"", err.message);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

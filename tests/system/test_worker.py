@@ -605,6 +605,30 @@ class WorkerTest(unittest.TestCase):
             self.same_as_reference(r)
         self.assertGreater(hit, 0)
 
+    def test_full_disk(self):
+        """A real one: first the journal finds no room, then the checkpoint; the exit status is told all the same."""
+        reasons = []
+        for size, every in ((32, 1000), (40, 1000), (48, 1000), (96, 40), (256, 40), (600, 40)):
+            r = self.run_of()
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(r.dir)],
+                              capture_output=True).returncode != 0:
+                self.skipTest("mounting a tmpfs is not permitted here")
+            try:
+                (r.dir / "spec.json").write_text(json.dumps(merged(SPEC, {"train": {"checkpoint_every": every}})))
+                self.assertEqual(r.go(), 1, r.log())
+                self.assertTrue(r.path("journal").read_bytes().endswith(b"\n"))
+                self.assertEqual(r.end()["reason"], "disk_full")
+                self.assertEqual(r.exit()["status"], 1)
+                self.assertEqual([p for p in r.dir.glob("checkpoints/.tmp*")], [])
+                reasons.append(r.end()["text"])
+                subprocess.run(["mount", "-o", "remount,size=16m", str(r.dir)], check=True)
+                self.assertEqual(r.go(r.newest()), 0, r.log())
+                self.same_as_reference(r)
+            finally:
+                subprocess.run(["umount", str(r.dir)], check=True)
+        self.assertTrue(any("journal" in t for t in reasons), reasons)
+        self.assertTrue(any("checkpoints" in t for t in reasons), reasons)
+
     def test_diverging_stops_or_skips(self):
         # Decay alone multiplies the weights by about -10^6 a step.
         wild = {"train": {"optimizer": {"lr": 1000}, "weight_decay": 1000, "clip": 0, "warmup": 0, "schedule": "constant",

@@ -228,10 +228,12 @@ static void append_item(struct text *t, const cJSON *item, const struct style *s
     } else if (cJSON_IsBool(item)) {
         append(t, cJSON_IsTrue(item) ? "true" : "false", cJSON_IsTrue(item) ? 4 : 5);
     } else if (cJSON_IsArray(item) || cJSON_IsObject(item)) {
-        bool object = cJSON_IsObject(item);
+        bool object = cJSON_IsObject(item), broken = object; /* a line for each child */
         size_t n = 0, i = 0;
-        for (const cJSON *child = item->child; child; child = child->next)
+        for (const cJSON *child = item->child; child; child = child->next) {
+            broken = broken || cJSON_IsObject(child) || cJSON_IsArray(child);
             n++;
+        }
         const cJSON **children = malloc((n ? n : 1) * sizeof(const cJSON *));
         if (!children)
             abort();
@@ -242,17 +244,16 @@ static void append_item(struct text *t, const cJSON *item, const struct style *s
         append(t, object ? "{" : "[", 1);
         for (i = 0; i < n; i++) {
             if (i)
-                append(t, ",", 1);
-            if (object) {
+                append(t, ", ", style->indent && !broken ? 2 : 1);
+            if (broken)
                 append_break(t, style, level + 1);
+            if (object) {
                 append_string(t, children[i]->string);
                 append(t, ": ", style->indent ? 2 : 1);
-            } else if (i && style->indent) {
-                append(t, " ", 1);
             }
             append_item(t, children[i], style, level + 1);
         }
-        if (object && n)
+        if (broken && n)
             append_break(t, style, level);
         append(t, object ? "}" : "]", 1);
         free(children);

@@ -333,7 +333,8 @@ const struct spec_field spec_fields[] = {
      .max = STEP_LIMIT,
      .fallback = "0",
      .unit = "steps",
-     .doc = "Write a checkpoint each so many steps; 0: by time, once a minute."},
+     .doc = "Write a checkpoint each so many steps, besides the last; 0: by time, at most one in 10 s and 2 MB a "
+            "second on average."},
 
     {.path = "resources.gpus",
      INTEGER_AT(resources.gpus),

@@ -34,10 +34,13 @@ static size_t edit_distance(const char *a, size_t a_size, const char *b, size_t 
     return row[a_size % 3][b_size];
 }
 
-/* Is the distance small enough that the one may be meant by the other? */
-static bool near_enough(size_t distance, size_t size)
+/* May `word` be meant to be `known`? When few edits part them, or when it is its beginning ("pythia"). */
+static bool near_enough(const char *word, const char *known, size_t distance)
 {
-    return distance <= (size <= 2 ? 1 : size <= 5 ? 2 : size / 3 + 1) && distance < size;
+    size_t size = strlen(known), typed = strlen(word);
+    if (typed >= 3 && strncmp(word, known, typed) == 0)
+        return true;
+    return distance <= (size <= 2 ? 1 : size <= 5 ? 2 : size / 3) && distance < size;
 }
 
 const char *spec_nearest_word(const char *word, const char *const *words)
@@ -46,7 +49,7 @@ const char *spec_nearest_word(const char *word, const char *const *words)
     size_t best_distance = 0, size = strlen(word);
     for (; *words; words++) {
         size_t distance = edit_distance(word, size, *words, strlen(*words));
-        if (near_enough(distance, strlen(*words)) && (!best || distance < best_distance)) {
+        if (near_enough(word, *words, distance) && (!best || distance < best_distance)) {
             best = *words;
             best_distance = distance;
         }
@@ -94,7 +97,7 @@ static void nearest_path(const char *path, char *out, size_t size)
             size_t known_parent;
             const char *known_last = last_component(candidate, &known_parent);
             size_t distance = edit_distance(last, strlen(last), known_last, strlen(known_last));
-            if (near_enough(distance, strlen(known_last))) {
+            if (near_enough(last, known_last, distance)) {
                 size_t score = 16 * distance + edit_distance(path, parent_size, candidate, known_parent);
                 if (score < best) {
                     best = score;

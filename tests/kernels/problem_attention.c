@@ -1,0 +1,47 @@
+/* problem_attention.c: attention as a problem. */
+#include "problem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void run_attention(struct kernel_test *k, const struct problem *p, double *const *output,
+                          double *const *gradient)
+{
+    const struct problem_shape *s = &p->shape;
+    struct attention_args a = {
+        .batch = s->batch, .seq = s->seq, .heads = s->heads, .head_dim = s->head_dim, .rotary_dims = s->rotary,
+        .rotary_base = 10000, .scale = 0.6, .first = p->ints ? kernel_test_ints(k, p->ints, s->batch * s->seq) : NULL,
+        .qkv = kernel_test_put(k, p->input[0], p->input_n[0]), .out = kernel_test_poison(k, p->output_n[0]),
+        .lse = kernel_test_poison(k, s->batch * s->heads * s->seq),
+    };
+    k->ops->attention_forward(k->backend, &a);
+    kernel_test_get(k, a.out, p->output_n[0], output[0]);
+    if (!gradient)
+        return;
+    a.d_out = kernel_test_put(k, p->weight[0], p->output_n[0]);
+    a.d_qkv = kernel_test_poison(k, p->input_n[0]);
+    k->ops->attention_backward(k->backend, &a);
+    kernel_test_get(k, a.d_qkv, p->input_n[0], gradient[0]);
+}
+
+void problem_attention(struct problem *p, struct draw *d)
+{
+    const struct problem_shape *s = &p->shape;
+    snprintf(p->name, sizeof p->name, "attention %lldx%lld, %lld heads of %lld, rotary %lld%s", (long long)s->batch,
+             (long long)s->seq, (long long)s->heads, (long long)s->head_dim, (long long)s->rotary,
+             s->documents ? ", documents" : "");
+    problem_input(p, d, "qkv", s->batch * s->seq * 3 * s->heads * s->head_dim, 1, false);
+    problem_output(p, d, s->batch * s->seq * s->heads * s->head_dim);
+    if (s->documents) {
+        p->ints = calloc((size_t)(s->batch * s->seq), sizeof *p->ints);
+        for (int64_t b = 0; b < s->batch; b++) {
+            int32_t start = 0;
+            for (int64_t t = 0; t < s->seq; t++) {
+                if (t == 1 || draw_below(d, 40) == 0)
+                    start = (int32_t)t;
+                p->ints[b * s->seq + t] = start;
+            }
+        }
+    }
+    p->run = run_attention;
+}

@@ -201,8 +201,16 @@ void SYM(ffn_up_forward)(struct backend *b, const struct ffn_up_args *a)
     if (!c || a->rows == 0)
         return;
     struct product p = {
-        .tb = true, .m = a->rows, .n = a->width, .k = a->in, .a = a->x, .lda = a->in,
-        .b = a->w, .ldb = a->in, .c = a->pre, .ldc = a->gated ? 2 * a->width : a->width,
+        .tb = true,
+        .m = a->rows,
+        .n = a->width,
+        .k = a->in,
+        .a = a->x,
+        .lda = a->in,
+        .b = a->w,
+        .ldb = a->in,
+        .c = a->pre,
+        .ldc = a->gated ? 2 * a->width : a->width,
     };
     struct product half = p;
     half.b += a->width * a->in;
@@ -228,8 +236,16 @@ void SYM(ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *
         return;
     int64_t out = a->gated ? 2 * a->width : a->width;
     const struct product p = {
-        .accumulate = a->dx_accumulate, .m = a->rows, .n = a->in, .k = out,
-        .a = a->pre, .lda = out, .b = a->w, .ldb = a->in, .c = a->dx, .ldc = a->in,
+        .accumulate = a->dx_accumulate,
+        .m = a->rows,
+        .n = a->in,
+        .k = out,
+        .a = a->pre,
+        .lda = out,
+        .b = a->w,
+        .ldb = a->in,
+        .c = a->dx,
+        .ldc = a->in,
     };
     int64_t tile = SYM(product_cut)(&p).tile_m, pieces = (a->rows + tile - 1) / tile;
     bool refused = false;

@@ -1,7 +1,7 @@
 /* classifier.c: the output layer with its loss, in chunks of rows so that logits never exist for all of them.
  *
- * A chunk is four regions: logits, softmax with loss and gradient in place, dx, d_w. The loss is summed in double in the
- * order of rows.
+ * A chunk is four regions: logits, softmax with loss and gradient in place, dx, d_w. The loss is summed in double in
+ * the order of rows.
  */
 #include "kernels/cpu/cpu.h"
 
@@ -66,24 +66,41 @@ void SYM(classifier)(struct backend *b, const struct classifier_args *a)
     for (int64_t row0 = 0; row0 < a->rows && !c->failed; row0 += a->chunk_rows) {
         int64_t rows = least(a->chunk_rows, a->rows - row0);
         const real *x = (const real *)a->x + row0 * a->dim;
-        SYM(product_all)(c, &(struct product){
-            .tb = true, .m = rows, .n = a->vocab, .k = a->dim,
-            .a = x, .lda = a->dim, .b = a->w, .ldb = a->dim, .c = logits, .ldc = a->vocab,
-        });
+        SYM(product_all)
+        (c, &(struct product){
+                .tb = true,
+                .m = rows,
+                .n = a->vocab,
+                .k = a->dim,
+                .a = x,
+                .lda = a->dim,
+                .b = a->w,
+                .ldb = a->dim,
+                .c = logits,
+                .ldc = a->vocab,
+            });
 #pragma omp parallel for num_threads(c->threads) schedule(dynamic, 8)
         for (int64_t i = 0; i < rows; i++)
-            losses[i] = classify_row(logits + i * a->vocab, a->vocab, a->targets[row0 + i], gradient,
-                                     (real)a->loss_scale);
+            losses[i] =
+                classify_row(logits + i * a->vocab, a->vocab, a->targets[row0 + i], gradient, (real)a->loss_scale);
         double sum = 0;
         for (int64_t i = 0; i < rows; i++)
             sum += losses[i];
         *a->loss_sum += sum;
         if (!gradient)
             continue;
-        SYM(product_all)(c, &(struct product){
-            .m = rows, .n = a->dim, .k = a->vocab, .a = logits, .lda = a->vocab,
-            .b = a->w, .ldb = a->dim, .c = (real *)a->dx + row0 * a->dim, .ldc = a->dim,
-        });
+        SYM(product_all)
+        (c, &(struct product){
+                .m = rows,
+                .n = a->dim,
+                .k = a->vocab,
+                .a = logits,
+                .lda = a->vocab,
+                .b = a->w,
+                .ldb = a->dim,
+                .c = (real *)a->dx + row0 * a->dim,
+                .ldc = a->dim,
+            });
         SYM(weight_gradient)(c, rows, a->dim, a->vocab, logits, x, a->d_w, NULL);
     }
 }

@@ -66,8 +66,7 @@ static inline struct cpu_backend *cpu_begin(struct backend *b, const char *opera
 }
 
 /* Keeps the first error. Not from inside a parallel region. */
-void cpu_fail(struct cpu_backend *c, enum err_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void cpu_fail(struct cpu_backend *c, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Scratch for one operator call, 256-byte aligned, not cleared; NULL (and a sticky error) when it does not fit. */
 void *cpu_scratch(struct cpu_backend *c, size_t bytes);

@@ -99,7 +99,7 @@ void SYM(product_all)(struct cpu_backend *c, const struct product *p)
     SYM(product_check)(c, refused);
 }
 
-/* sums[j] += column sums of dy [rows, ld] over `width` columns, in blocks of rows so that rounding errors stay small. */
+/* sums[j] += column sums of dy [rows, ld] over `width` columns, in blocks of rows: rounding errors stay small. */
 static void add_column_sums(int64_t rows, int64_t ld, const real *dy, int64_t width, real *sums)
 {
     enum { COLUMNS = 64, BLOCK = 64 };
@@ -126,8 +126,17 @@ void SYM(weight_gradient)(struct cpu_backend *c, int64_t rows, int64_t in, int64
                           real *d_w, real *d_bias)
 {
     const struct product p = {
-        .ta = true, .accumulate = true, .m = out, .n = in, .k = rows,
-        .a = dy, .lda = out, .b = x, .ldb = in, .c = d_w, .ldc = in,
+        .ta = true,
+        .accumulate = true,
+        .m = out,
+        .n = in,
+        .k = rows,
+        .a = dy,
+        .lda = out,
+        .b = x,
+        .ldb = in,
+        .c = d_w,
+        .ldc = in,
     };
     struct product_grid g = SYM(product_cut)(&p);
     bool refused = false;

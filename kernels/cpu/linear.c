@@ -7,8 +7,16 @@ void SYM(linear_forward)(struct backend *b, const struct linear_args *a)
     if (!c || a->rows == 0)
         return;
     const struct product p = {
-        .tb = true, .m = a->rows, .n = a->out, .k = a->in,
-        .a = a->x, .lda = a->in, .b = a->w, .ldb = a->in, .c = a->y, .ldc = a->out,
+        .tb = true,
+        .m = a->rows,
+        .n = a->out,
+        .k = a->in,
+        .a = a->x,
+        .lda = a->in,
+        .b = a->w,
+        .ldb = a->in,
+        .c = a->y,
+        .ldc = a->out,
     };
     const real *bias = a->bias;
     struct product_grid g = SYM(product_cut)(&p);
@@ -33,10 +41,19 @@ void SYM(linear_backward)(struct backend *b, const struct linear_backward_args *
     if (!c || a->rows == 0)
         return;
     if (a->dx)
-        SYM(product_all)(c, &(struct product){
-            .accumulate = a->dx_accumulate, .m = a->rows, .n = a->in, .k = a->out,
-            .a = a->dy, .lda = a->out, .b = a->w, .ldb = a->in, .c = a->dx, .ldc = a->in,
-        });
+        SYM(product_all)
+        (c, &(struct product){
+                .accumulate = a->dx_accumulate,
+                .m = a->rows,
+                .n = a->in,
+                .k = a->out,
+                .a = a->dy,
+                .lda = a->out,
+                .b = a->w,
+                .ldb = a->in,
+                .c = a->dx,
+                .ldc = a->in,
+            });
     if (a->d_w)
         SYM(weight_gradient)(c, a->rows, a->in, a->out, a->dy, a->x, a->d_w, a->d_bias);
 }

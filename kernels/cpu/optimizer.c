@@ -7,7 +7,6 @@
 #include <math.h>
 #include "kernels/cpu/vmath.h"
 
-
 enum { PIECE = 16384 };
 
 struct span {

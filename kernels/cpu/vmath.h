@@ -1,8 +1,9 @@
 /* vmath.h: exp, the logistic function and the normal distribution, written without branches so that loops over them
  * become vector code.
  *
- * float: exp within 2 ulp, sigmoid within 3, the normal distribution within 5 (its far tail too: relative, not absolute);
- * NaN stays NaN, infinities have their limits, results below the smallest normal number are gradual. double: libm.
+ * float: exp within 2 ulp, sigmoid within 3, erf (from the normal distribution) within 3 ulp of 1, the distribution's
+ * left tail within 6 of itself, the density within 4; NaN stays NaN, infinities have their limits, results below the
+ * smallest normal number are gradual. double: libm.
  * tests/kernels/test_vmath.c holds these bounds.
  */
 #ifndef BAKA_KERNELS_CPU_VMATH_H

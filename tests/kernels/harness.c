@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_BYTES = 48 << 20, WORKSPACE_BYTES = 32 << 20 };
+enum { ARENA_BYTES = 16 << 20, WORKSPACE_BYTES = 32 << 20 };
 
 void kernel_test_open(struct kernel_test *k, int isa, int threads)
 {

@@ -82,40 +82,63 @@ static void visit(struct visitor *v, void (*make)(struct problem *, struct draw 
 static void visit_norms(struct visitor *v, int64_t rows, int64_t dim)
 {
     for (int i = 0; i < 8; i++)
-        visit(v, problem_norm, (struct problem_shape){
-            .rows = rows, .dim = dim, .norm = i & 1 ? NORM_RMSNORM : NORM_LAYERNORM, .two = i & 2, .bias = !(i & 4),
-            .residual = i & 4,
-        });
+        visit(v, problem_norm,
+              (struct problem_shape){
+                  .rows = rows,
+                  .dim = dim,
+                  .norm = i & 1 ? NORM_RMSNORM : NORM_LAYERNORM,
+                  .two = i & 2,
+                  .bias = !(i & 4),
+                  .residual = i & 4,
+              });
 }
 
 static void visit_linears(struct visitor *v, int64_t rows, int64_t dim, int64_t width)
 {
     for (int i = 0; i < 2; i++)
-        visit(v, problem_linear, (struct problem_shape){
-            .rows = rows, .dim = dim, .width = width, .bias = i, .accumulate = i,
-        });
+        visit(v, problem_linear,
+              (struct problem_shape){
+                  .rows = rows,
+                  .dim = dim,
+                  .width = width,
+                  .bias = i,
+                  .accumulate = i,
+              });
 }
 
 static void visit_ffns(struct visitor *v, int64_t rows, int64_t dim, int64_t width)
 {
     static const struct activation acts[] = {
-        {ACT_GELU_ERF, 0, 0},    {ACT_GELU_TANH, 0, 0},   {ACT_RELU2, 0, 0},       {ACT_SILU, 0, 0},
-        {ACT_ELEPHANT, 1, 8},    {ACT_ELEPHANT, 0.7, 4},  {ACT_ELEPHANT, 2, 3},    {ACT_ELEPHANT, 1.3, 2.5},
+        {ACT_GELU_ERF, 0, 0}, {ACT_GELU_TANH, 0, 0},  {ACT_RELU2, 0, 0},    {ACT_SILU, 0, 0},
+        {ACT_ELEPHANT, 1, 8}, {ACT_ELEPHANT, 0.7, 4}, {ACT_ELEPHANT, 2, 3}, {ACT_ELEPHANT, 1.3, 2.5},
     };
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         for (int gated = 0; gated < 2; gated++)
-            visit(v, problem_ffn, (struct problem_shape){
-                .rows = rows, .dim = dim, .width = width, .act = acts[i], .gated = gated, .bias = (i + (size_t)gated) % 2,
-                .accumulate = gated, .composed = i % 3 == 1,
-            });
+            visit(v, problem_ffn,
+                  (struct problem_shape){
+                      .rows = rows,
+                      .dim = dim,
+                      .width = width,
+                      .act = acts[i],
+                      .gated = gated,
+                      .bias = (i + (size_t)gated) % 2,
+                      .accumulate = gated,
+                      .composed = i % 3 == 1,
+                  });
 }
 
 static void visit_attention(struct visitor *v, int64_t batch, int64_t seq, int64_t heads, int64_t head_dim,
                             int64_t rotary, bool documents)
 {
-    visit(v, problem_attention, (struct problem_shape){
-        .batch = batch, .seq = seq, .heads = heads, .head_dim = head_dim, .rotary = rotary, .documents = documents,
-    });
+    visit(v, problem_attention,
+          (struct problem_shape){
+              .batch = batch,
+              .seq = seq,
+              .heads = heads,
+              .head_dim = head_dim,
+              .rotary = rotary,
+              .documents = documents,
+          });
 }
 
 static void visit_classifier(struct visitor *v, int64_t rows, int64_t dim, int64_t vocab, int64_t chunk)
@@ -142,14 +165,14 @@ void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), v
     static const int64_t sides[][2] = {{1, 1}, {1, 128}, {3, 17}, {17, 3}, {129, 65}, {300, 128}};
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)
         visit_norms(&v, sides[i][0], sides[i][1] < 3 ? 3 : sides[i][1]);
-    static const int64_t products[][3] = {{1, 1, 1},     {1, 17, 129}, {3, 1, 17},     {17, 129, 3}, {129, 17, 1},
+    static const int64_t products[][3] = {{1, 1, 1},     {1, 17, 129}, {3, 1, 17},      {17, 129, 3},  {129, 17, 1},
                                           {129, 64, 65}, {2, 300, 3},  {257, 48, 1100}, {64, 1100, 33}};
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
         visit_linears(&v, products[i][0], products[i][1], products[i][2]);
     visit_ffns(&v, 1, 3, 17);
-    visit_ffns(&v, 17, 1, 1);
+    visit_ffns(&v, 17, 1, 3);
     visit_ffns(&v, 129, 33, 300);
-    static const int64_t heads[][5] = {{1, 1, 1, 1, 0},   {2, 3, 3, 17, 16},  {1, 64, 2, 32, 8},   {2, 65, 1, 16, 16},
+    static const int64_t heads[][5] = {{1, 1, 1, 1, 0},    {2, 3, 3, 17, 16},   {1, 64, 2, 32, 8},  {2, 65, 1, 16, 16},
                                        {1, 129, 2, 33, 2}, {1, 200, 2, 64, 16}, {3, 128, 2, 32, 32}};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         for (int documents = 0; documents < 2; documents++)

@@ -9,9 +9,16 @@ static void run_attention(struct kernel_test *k, const struct problem *p, double
 {
     const struct problem_shape *s = &p->shape;
     struct attention_args a = {
-        .batch = s->batch, .seq = s->seq, .heads = s->heads, .head_dim = s->head_dim, .rotary_dims = s->rotary,
-        .rotary_base = 10000, .scale = 0.6, .first = p->ints ? kernel_test_ints(k, p->ints, s->batch * s->seq) : NULL,
-        .qkv = kernel_test_put(k, p->input[0], p->input_n[0]), .out = kernel_test_poison(k, p->output_n[0]),
+        .batch = s->batch,
+        .seq = s->seq,
+        .heads = s->heads,
+        .head_dim = s->head_dim,
+        .rotary_dims = s->rotary,
+        .rotary_base = 10000,
+        .scale = 0.6,
+        .first = p->ints ? kernel_test_ints(k, p->ints, s->batch * s->seq) : NULL,
+        .qkv = kernel_test_put(k, p->input[0], p->input_n[0]),
+        .out = kernel_test_poison(k, p->output_n[0]),
         .lse = kernel_test_poison(k, s->batch * s->heads * s->seq),
     };
     k->ops->attention_forward(k->backend, &a);

@@ -44,8 +44,12 @@ static void test_first_error_sticks(void **state)
     kernel_test_open(&k, cpu_isa_count - 1, 2);
     k.ops->step_begin(k.backend, &(struct step_values){.step = 41});
     static const int32_t tokens[] = {0, 2, 7};
-    struct embed_args a = {.rows = 3, .dim = 4, .vocab = 7, .tokens = kernel_test_ints(&k, tokens, 3),
-                           .table = kernel_test_fill(&k, 1, 28), .out = kernel_test_fill(&k, 5, 12)};
+    struct embed_args a = {.rows = 3,
+                           .dim = 4,
+                           .vocab = 7,
+                           .tokens = kernel_test_ints(&k, tokens, 3),
+                           .table = kernel_test_fill(&k, 1, 28),
+                           .out = kernel_test_fill(&k, 5, 12)};
     k.ops->embed_forward(k.backend, &a);
     struct err err = {0};
     assert_int_equal(k.ops->sync(k.backend, &err), -ERR_INVALID);
@@ -73,8 +77,16 @@ static void test_shapes_that_do_not_fit(void **state)
     const struct backend_options options = {DTYPE_F32, 4, 64 << 10};
     assert_int_equal(backend_open("cpu", &options, &b, &err), 0);
     float none = 0;
-    struct attention_args a = {.batch = 1, .seq = 100000, .heads = 1, .head_dim = 64, .rotary_dims = 64,
-                               .rotary_base = 10000, .scale = 1, .qkv = &none, .out = &none, .lse = &none};
+    struct attention_args a = {.batch = 1,
+                               .seq = 100000,
+                               .heads = 1,
+                               .head_dim = 64,
+                               .rotary_dims = 64,
+                               .rotary_base = 10000,
+                               .scale = 1,
+                               .qkv = &none,
+                               .out = &none,
+                               .lse = &none};
     b->ops->attention_forward(b, &a);
     assert_int_equal(b->ops->sync(b, &err), -ERR_TOO_LARGE);
     assert_non_null(strstr(err.message, "attention_forward"));
@@ -102,8 +114,15 @@ static void test_small_workspace(void **state)
         struct draw d = {7};
         for (int i = 0; i < N; i++)
             qkv[run][i] = (float)draw_normal(&d);
-        const struct attention_args a = {.batch = 1, .seq = SEQ, .heads = 2, .head_dim = 8, .rotary_dims = 8,
-                                         .rotary_base = 10000, .scale = 1, .qkv = qkv[run], .out = out[run],
+        const struct attention_args a = {.batch = 1,
+                                         .seq = SEQ,
+                                         .heads = 2,
+                                         .head_dim = 8,
+                                         .rotary_dims = 8,
+                                         .rotary_base = 10000,
+                                         .scale = 1,
+                                         .qkv = qkv[run],
+                                         .out = out[run],
                                          .lse = lse[run]};
         b->ops->attention_forward(b, &a);
         assert_int_equal(b->ops->sync(b, &err), 0);
@@ -136,9 +155,12 @@ static void check_optimizer(int isa, int threads, double tolerance, double clip,
         for (int64_t i = 0; i < sizes[t]; i++)
             square += host[t][1][i] * host[t][1][i];
         tensors[t] = (struct optimizer_tensor){
-            .param = kernel_test_put(&k, host[t][0], sizes[t]), .grad = kernel_test_put(&k, host[t][1], sizes[t]),
-            .m = kernel_test_put(&k, host[t][2], sizes[t]), .v = kernel_test_put(&k, host[t][3], sizes[t]),
-            .n = sizes[t], .decay = t % 2,
+            .param = kernel_test_put(&k, host[t][0], sizes[t]),
+            .grad = kernel_test_put(&k, host[t][1], sizes[t]),
+            .m = kernel_test_put(&k, host[t][2], sizes[t]),
+            .v = kernel_test_put(&k, host[t][3], sizes[t]),
+            .n = sizes[t],
+            .decay = t % 2,
         };
     }
     const double b1 = 0.9, b2 = 0.95, eps = 1e-8, lr = 1e-2, decay = 0.1, c1 = 1 - pow(b1, 3), c2 = 1 - pow(b2, 3);

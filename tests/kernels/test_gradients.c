@@ -58,15 +58,24 @@ static void test_finite_differences(void **state)
 }
 
 /* h = act(x) and its derivative at given points, through the plain feed-forward operators with pre = x. */
-static void activation_at(struct kernel_test *k, struct activation act, int64_t n, const double *x, double *f, double *d)
+static void activation_at(struct kernel_test *k, struct activation act, int64_t n, const double *x, double *f,
+                          double *d)
 {
     kernel_test_reset(k);
     const struct ffn_up_args forward = {
-        .rows = 1, .width = n, .act = act, .pre = kernel_test_put(k, x, n), .h = kernel_test_poison(k, n),
+        .rows = 1,
+        .width = n,
+        .act = act,
+        .pre = kernel_test_put(k, x, n),
+        .h = kernel_test_poison(k, n),
     };
     k->ops->activation_forward(k->backend, &forward);
     const struct ffn_up_backward_args backward = {
-        .rows = 1, .width = n, .act = act, .pre = forward.pre, .dh = kernel_test_fill(k, 1, n),
+        .rows = 1,
+        .width = n,
+        .act = act,
+        .pre = forward.pre,
+        .dh = kernel_test_fill(k, 1, n),
     };
     k->ops->activation_backward(k->backend, &backward);
     kernel_test_sync(k);
@@ -84,10 +93,13 @@ static void elephant_exact(double x, double a, double p, long double *e, long do
 
 static void check_elephant(int isa, double tolerance, double smallest)
 {
-    static const struct activation acts[] = {{ACT_ELEPHANT, 1, 8},   {ACT_ELEPHANT, 0.5, 4}, {ACT_ELEPHANT, 1, 1},
-                                             {ACT_ELEPHANT, 2, 2.5}, {ACT_ELEPHANT, 1, 13}};
-    static const double sizes[] = {0,   1e-30, 1e-6, 1e-3, 0.1,  0.5,  0.9, 0.999, 1,   1.001,
-                                   1.1, 2,     5,    64,   255,  256,  257, 1e4,   1e8, 1e30};
+    static const struct activation acts[] = {{ACT_ELEPHANT, 1, 8},
+                                             {ACT_ELEPHANT, 0.5, 4},
+                                             {ACT_ELEPHANT, 1, 1},
+                                             {ACT_ELEPHANT, 2, 2.5},
+                                             {ACT_ELEPHANT, 1, 13}};
+    static const double sizes[] = {0,   1e-30, 1e-6, 1e-3, 0.1, 0.5, 0.9, 0.999, 1,   1.001,
+                                   1.1, 2,     5,    64,   255, 256, 257, 1e4,   1e8, 1e30};
     enum { N = 2 * sizeof sizes / sizeof *sizes };
     struct kernel_test k;
     kernel_test_open(&k, isa, 1);
@@ -137,8 +149,8 @@ static void test_extremes(void **state)
             for (int j = 0; j < N - 1; j++) {
                 double limit = x[j] > 20 ? x[j] : 0, slope = x[j] > 20 ? 1 : 0;
                 assert_true(isfinite(f[j]) && isfinite(d[j]));
-                if (fabs(x[j]) > 20 && (fabs(f[j] - (double)(float)limit) > 1e-6 * limit + 1e-30 ||
-                                        fabs(d[j] - slope) > 1e-6))
+                if (fabs(x[j]) > 20 &&
+                    (fabs(f[j] - (double)(float)limit) > 1e-6 * limit + 1e-30 || fabs(d[j] - slope) > 1e-6))
                     fail_msg("activation %zu at %g: %g, slope %g", i, x[j], f[j], d[j]);
             }
             assert_true(isnan(f[N - 1]) && isnan(d[N - 1]));

@@ -28,7 +28,8 @@ static void check_against_double(struct problem *p, void *arg)
         run(&k[b], p, &a);
         const char *kind = k[b].ops->device_kind(k[b].backend);
         for (int i = 0; i < p->outputs; i++)
-            assert_close(a.output[i], exact.output[i], p->output_n[i], TOLERANCE, "%s, %s: output %d", kind, p->name, i);
+            assert_close(a.output[i], exact.output[i], p->output_n[i], TOLERANCE, "%s, %s: output %d", kind, p->name,
+                         i);
         for (int i = 0; i < p->inputs; i++)
             assert_close(a.gradient[i], exact.gradient[i], p->input_n[i], TOLERANCE, "%s, %s: gradient of %s", kind,
                          p->name, p->input_name[i]);

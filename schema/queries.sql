@@ -120,7 +120,8 @@ SELECT * FROM attempt_row WHERE run = ?1 ORDER BY n;
 SELECT * FROM attempt_row WHERE active = 1 ORDER BY run, n;
 
 -- name: QUEUE
-SELECT id, cpus, gpus, gpu_memory, not_before_ms FROM runs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1;
+SELECT id, cpus, gpus, gpu_memory, not_before_ms FROM runs INDEXED BY runs_queue
+WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1;
 
 -- checkpoints -----------------------------------------------------------------------------------------------------
 
@@ -139,12 +140,15 @@ UPDATE checkpoints SET mark = ?3 WHERE run = ?1 AND path = ?2;
 INSERT OR REPLACE INTO evals (run, step, split, attempt, tokens, epoch, loss, perplexity, bits_per_byte, predictions, ms)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
 
+-- Each (step, split) once, from the newest attempt that has it: a bare column beside one max() comes from max's row.
+
 -- name: EVAL_LIST
-SELECT step, tokens, attempt, epoch, loss, perplexity, bits_per_byte, split
-FROM effective_evals WHERE run = ?1 ORDER BY step, split;
+SELECT step, tokens, max(attempt), epoch, loss, perplexity, bits_per_byte, split
+FROM evals WHERE run = ?1 GROUP BY step, split ORDER BY step, split;
 
 -- name: EVAL_BEST
-SELECT min(loss) FROM effective_evals WHERE run = ?1 AND split = 'val';
+SELECT min(loss)
+FROM (SELECT loss, max(attempt) FROM evals WHERE run = ?1 AND split = 'val' GROUP BY step);
 
 -- steps -----------------------------------------------------------------------------------------------------------
 

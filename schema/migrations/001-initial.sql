@@ -50,7 +50,7 @@ CREATE TABLE runs (
     spec             TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX runs_by_state ON runs (state, id);
+CREATE INDEX runs_by_state ON runs (state, id, kind);
 CREATE INDEX runs_by_name ON runs (name, id);
 CREATE INDEX runs_queue ON runs (priority DESC, id) WHERE state = 'queued';
 
@@ -200,8 +200,3 @@ SELECT run, n, active, pid, start_time, boot_id, gpu_mask, resume, resume_step, 
        journal_damaged, numerics_id, device, threads, memory_bytes, end_reason, end_text, outcome, claimed_ms, ended_ms,
        exit_status, exit_signal, maxrss_bytes
 FROM attempts;
-
--- Each (step, split) once: the newest attempt that has it. (A bare column beside one max() comes from max's row.)
-CREATE VIEW effective_evals AS
-SELECT run, step, split, max(attempt) AS attempt, tokens, epoch, loss, perplexity, bits_per_byte
-FROM evals GROUP BY run, step, split;

@@ -23,17 +23,22 @@ enum option_id {
 };
 
 static const struct option options[] = {
-    {"home", required_argument, NULL, OPTION_HOME},         {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
-    {"attempt", required_argument, NULL, OPTION_ATTEMPT},   {"resume", required_argument, NULL, OPTION_RESUME},
-    {"threads", required_argument, NULL, OPTION_THREADS},   {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
+    {"home", required_argument, NULL, OPTION_HOME},
+    {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+    {"attempt", required_argument, NULL, OPTION_ATTEMPT},
+    {"resume", required_argument, NULL, OPTION_RESUME},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
     {"plan", required_argument, NULL, OPTION_PLAN},
-    {"version", no_argument, NULL, OPTION_VERSION},         {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
 void arguments_print_help(FILE *out)
 {
-    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N] [--lock-fd FD]\n"
+    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N] [--lock-fd "
+          "FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker --version | --help\n"
           "\n"

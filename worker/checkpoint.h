@@ -1,5 +1,5 @@
-/* checkpoint.h: checkpoints/STEP-aN/ of a run: model.safetensors (parameters and moments by name), state.json (where the
- * run stands) and manifest.json (sizes and SHA-256 of the two).
+/* checkpoint.h: checkpoints/STEP-aN/ of a run: model.safetensors (parameters and moments by name), state.json (where
+ * the run stands) and manifest.json (sizes and SHA-256 of the two).
  *
  * A checkpoint is whole or absent: it is written under ".tmp-STEP-aN", synced, and renamed after the journal is on the
  * disk, so that none is ahead of its journal. Opening one verifies every byte before anything is used. Nobody's

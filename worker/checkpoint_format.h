@@ -1,5 +1,5 @@
-/* checkpoint_format.h: the two small JSON files of a checkpoint. Both are printed in one exact form, and a reader accepts
- * that form only, so that no damage to them can pass. Pure. */
+/* checkpoint_format.h: the two small JSON files of a checkpoint. Both are printed in one exact form, and a reader
+ * accepts that form only, so that no damage to them can pass. Pure. */
 #ifndef BAKA_WORKER_CHECKPOINT_FORMAT_H
 #define BAKA_WORKER_CHECKPOINT_FORMAT_H
 

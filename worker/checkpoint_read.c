@@ -173,8 +173,7 @@ const struct checkpoint_state *checkpoint_get_state(const struct checkpoint *c)
     return &c->state;
 }
 
-static int check_shapes(const struct checkpoint *c, const struct safetensors_tensor *wanted, int count,
-                        struct err *err)
+static int check_shapes(const struct checkpoint *c, const struct safetensors_tensor *wanted, int count, struct err *err)
 {
     if (c->tensors.count != count)
         return err_set(err, ERR_DAMAGED, "it holds %d tensors, the model has %d", c->tensors.count, count);

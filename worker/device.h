@@ -12,8 +12,8 @@ struct device {
     struct plan_device plan;
 };
 
-/* auto is the CPU. memory_bytes is resources.gpu_memory for a GPU; for the CPU the machine's memory when `limited`, else
- * none. */
+/* auto is the CPU. memory_bytes is resources.gpu_memory for a GPU; for the CPU the machine's memory when `limited`,
+ * else none. */
 void device_choose(const struct spec *spec, bool limited, struct device *out);
 
 #endif

@@ -102,8 +102,8 @@ static int write_exit(const struct keeper *k, int status, const struct rusage *u
                      "{\"status\":%d,\"signal\":%d,\"core\":%s,\"maxrss\":%lld,\"cpu_s\":%.6f,\"boot_id\":\"%s\","
                      "\"pid\":%d,\"trainer_pid\":%d}\n",
                      signalled ? -1 : WEXITSTATUS(status), signalled ? WTERMSIG(status) : 0,
-                     signalled && WCOREDUMP(status) ? "true" : "false", (long long)usage->ru_maxrss * 1024, cpu, k->boot_id,
-                     (int)getpid(), (int)trainer);
+                     signalled && WCOREDUMP(status) ? "true" : "false", (long long)usage->ru_maxrss * 1024, cpu,
+                     k->boot_id, (int)getpid(), (int)trainer);
     int rc = path_format(path, err, "%s/exit.json", k->attempt_dir);
     if (rc == 0)
         rc = file_write_all(k->exit_fd, text, (size_t)n, k->exit_temporary, err);

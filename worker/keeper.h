@@ -1,8 +1,9 @@
 /* keeper.h: the process that outlives the trainer by a moment, to say how it ended.
  *
  * The keeper has no threads and computes nothing. It holds the lock on attempts/N/lock for as long as it lives (the
- * trainer gives its copy up), forwards SIGTERM, SIGUSR1 and SIGQUIT, and writes attempts/N/exit.json when the trainer is
- * gone. The trainer dies with the keeper (PR_SET_PDEATHSIG), so a free lock without exit.json means that both are gone.
+ * trainer gives its copy up), forwards SIGTERM, SIGUSR1 and SIGQUIT, and writes attempts/N/exit.json when the trainer
+ * is gone. The trainer dies with the keeper (PR_SET_PDEATHSIG), so a free lock without exit.json means that both are
+ * gone.
  */
 #ifndef BAKA_WORKER_KEEPER_H
 #define BAKA_WORKER_KEEPER_H

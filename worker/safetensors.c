@@ -1,6 +1,6 @@
-/* safetensors.c: header printer and strict reader. What the format leaves open is narrowed to what we write: dtypes F32,
- * F64 and BF16, one or two dimensions. The reader believes nothing: it is fed files that a crash or a disk may have
- * damaged. Failures: see safetensors.h; no state. */
+/* safetensors.c: header printer and strict reader. What the format leaves open is narrowed to what we write: dtypes
+ * F32, F64 and BF16, one or two dimensions. The reader believes nothing: it is fed files that a crash or a disk may
+ * have damaged. Failures: see safetensors.h; no state. */
 #include "worker/safetensors.h"
 
 #include <ctype.h>

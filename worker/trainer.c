@@ -1,8 +1,8 @@
-/* trainer.c: start and end of an attempt. The journal comes first, so that whatever fails afterwards is told there; then
- * spec, data, checkpoint, plan, backend, `start`, model, train loop, `end`.
+/* trainer.c: start and end of an attempt. The journal comes first, so that whatever fails afterwards is told there;
+ * then spec, data, checkpoint, plan, backend, `start`, model, train loop, `end`.
  *
- * The data set's hash is computed anew at every start (about 1 s for 1 GB): the kernels rely on ids below the vocabulary,
- * and a resumed run relies on the same text. */
+ * The data set's hash is computed anew at every start (about 1 s for 1 GB): the kernels rely on ids below the
+ * vocabulary, and a resumed run relies on the same text. */
 #include "worker/trainer.h"
 
 #include <inttypes.h>
@@ -139,9 +139,8 @@ static int open_backend(struct trainer *t, struct err *err)
         return rc;
     t->plan_made = true;
     t->blame = END_BACKEND_ERROR;
-    const struct backend_options options = {.storage = t->device.storage,
-                                            .threads = t->threads,
-                                            .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE]};
+    const struct backend_options options = {
+        .storage = t->device.storage, .threads = t->threads, .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE]};
     return backend_open(t->device.backend, &options, &t->backend, err);
 }
 

@@ -31,8 +31,8 @@ SPEC = {
     "name": "tiny",
     "data": {"name": "words"},
     "model": {"dim": 32, "layers": 2, "heads": 2, "ffn": {"type": "swiglu"}},
-    "train": {"epochs": 1.5, "seq_len": 32, "batch": 4, "seed": 3, "warmup": 5, "eval_every": 20, "checkpoint_every": 15,
-              "optimizer": {"type": "adamw", "lr": 5e-3}},
+    "train": {"epochs": 1.5, "seq_len": 32, "batch": 4, "seed": 3, "warmup": 5, "eval_every": 20,
+              "checkpoint_every": 15, "optimizer": {"type": "adamw", "lr": 5e-3}},
 }
 
 
@@ -118,8 +118,8 @@ class Run:
         self.attempt = 0
 
     def command(self, attempt, resume, threads):
-        return [str(WORKER), "--home", str(self.home), "--run-dir", str(self.dir), "--attempt", str(attempt), "--resume",
-                resume, "--threads", str(threads)]
+        return [str(WORKER), "--home", str(self.home), "--run-dir", str(self.dir), "--attempt", str(attempt),
+                "--resume", resume, "--threads", str(threads)]
 
     def start(self, resume="none", threads=1, **popen):
         self.attempt += 1
@@ -195,8 +195,8 @@ class WorkerTest(unittest.TestCase):
     def prepare(cls, name, text, *more):
         source = cls.home / f"{name}.txt"
         source.write_text(text)
-        subprocess.run([str(BAKACTL), "--home", str(cls.home), "data", "prepare", "--tokenizer", "bytes", str(source), "-o",
-                        name, *more], check=True, capture_output=True)
+        subprocess.run([str(BAKACTL), "--home", str(cls.home), "data", "prepare", "--tokenizer", "bytes", str(source),
+                        "-o", name, *more], check=True, capture_output=True)
 
     def run_of(self, change=None, spec=None):
         return Run(self.home, self.id().split(".")[-1] + str(random.random())[2:8],
@@ -589,7 +589,7 @@ class WorkerTest(unittest.TestCase):
         self.fails(r, "bad_checkpoint", "another spec", "checkpoints/2-a1")
 
     def test_file_size_limit(self):
-        """A disk that fills: the journal keeps whole records, the attempt ends as disk_full, and a later one goes on."""
+        """A disk that fills: the journal keeps whole records, the attempt ends as disk_full, a later one goes on."""
         hit = 0
         for limit in (4400, 9000, 20000, 40000):
             r = self.run_of({"train": {"checkpoint_every": 1000}})
@@ -631,8 +631,8 @@ class WorkerTest(unittest.TestCase):
 
     def test_diverging_stops_or_skips(self):
         # Decay alone multiplies the weights by about -10^6 a step.
-        wild = {"train": {"optimizer": {"lr": 1000}, "weight_decay": 1000, "clip": 0, "warmup": 0, "schedule": "constant",
-                          "steps": 40}}
+        wild = {"train": {"optimizer": {"lr": 1000}, "weight_decay": 1000, "clip": 0, "warmup": 0,
+                          "schedule": "constant", "steps": 40}}
         r = self.run_of(wild)
         self.assertEqual(r.go(), 1, r.log())
         self.assertEqual(r.end()["reason"], "diverged")

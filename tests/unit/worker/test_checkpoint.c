@@ -1,5 +1,5 @@
-/* Checkpoints: what was written comes back; whatever is torn, flipped, missing or foreign is refused before the model is
- * touched; failures leave no trace. */
+/* Checkpoints: what was written comes back; whatever is torn, flipped, missing or foreign is refused before the model
+ * is touched; failures leave no trace. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,8 +33,8 @@ static void make_model(struct model *m)
 
 static struct checkpoint_state make_state(void)
 {
-    struct checkpoint_state s = {.step = 42, .epoch = 2, .step_in_epoch = 2, .tokens = 43008, .seed = -5,
-                                 .micro_batch = 4};
+    struct checkpoint_state s = {
+        .step = 42, .epoch = 2, .step_in_epoch = 2, .tokens = 43008, .seed = -5, .micro_batch = 4};
     s.updates = 41;
     memset(s.spec_hash, 'a', 64);
     memset(s.data_hash, 'b', 64);
@@ -255,8 +255,14 @@ static void test_foreign(void **state)
 static void test_paths(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "42-a1", "checkpoints/42", "checkpoints/../42-a1", "checkpoints/042-a1",
-                                      "checkpoints/42-a1/", "checkpoints/-42-a1", "/checkpoints/42-a1",
+    static const char *const bad[] = {"",
+                                      "42-a1",
+                                      "checkpoints/42",
+                                      "checkpoints/../42-a1",
+                                      "checkpoints/042-a1",
+                                      "checkpoints/42-a1/",
+                                      "checkpoints/-42-a1",
+                                      "/checkpoints/42-a1",
                                       "checkpoints/99999999999999999999-a1"};
     struct checkpoint *c;
     struct err err;

@@ -39,8 +39,14 @@ static int teardown(void **state)
 static struct journal_record step_record(int64_t step)
 {
     struct journal_record r = {.kind = JOURNAL_STEP};
-    r.step = (struct journal_step){.step = step, .tokens = 1024 * step, .epoch = (double)step / 3, .loss = 1.0 / (double)step,
-                                   .lr = 1e-3, .grad_norm = 0.7, .ms = 3.25, .tok_s = 12345.5};
+    r.step = (struct journal_step){.step = step,
+                                   .tokens = 1024 * step,
+                                   .epoch = (double)step / 3,
+                                   .loss = 1.0 / (double)step,
+                                   .lr = 1e-3,
+                                   .grad_norm = 0.7,
+                                   .ms = 3.25,
+                                   .tok_s = 12345.5};
     return r;
 }
 

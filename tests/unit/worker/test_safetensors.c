@@ -67,9 +67,8 @@ static void test_layout_refuses(void **state)
     t.shape[0] = 1;
     strcpy(t.name, "a\"b");
     assert_int_equal(safetensors_layout(&t, 1, &bytes, &err), -ERR_INVALID);
-    struct safetensors_tensor two[2] = {
-        {.name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {INT64_MAX / 8, 1}},
-        {.name = "b", .dtype = DTYPE_F64, .rank = 1, .shape = {INT64_MAX / 8, 1}}};
+    struct safetensors_tensor two[2] = {{.name = "a", .dtype = DTYPE_F32, .rank = 1, .shape = {INT64_MAX / 8, 1}},
+                                        {.name = "b", .dtype = DTYPE_F64, .rank = 1, .shape = {INT64_MAX / 8, 1}}};
     assert_int_equal(safetensors_layout(two, 2, &bytes, &err), -ERR_TOO_LARGE);
 }
 
@@ -93,7 +92,10 @@ static void test_lies(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "[]", "{", "{\"a\":1}",
+        "",
+        "[]",
+        "{",
+        "{\"a\":1}",
         "{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,8]}}",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}",
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}",
@@ -119,7 +121,9 @@ static void test_lies(void **state)
     assert_int_equal(parse_text("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8), 0);
     assert_int_equal(parse_text("{\"__metadata__\":{\"x\":\"y\"},"
                                 "\"b\":{\"dtype\":\"BF16\",\"shape\":[2,1],\"data_offsets\":[4,8]},"
-                                "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 8), 0);
+                                "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                                8),
+                     0);
 }
 
 /* Cut anywhere, and with any one bit of the header turned, the reader stays within the bytes it was given (the copy is

@@ -19,6 +19,7 @@ enum option_id {
     OPTION_THREADS,
     OPTION_LOCK_FD,
     OPTION_PLAN,
+    OPTION_DESCRIBE,
     OPTION_VERSION,
 };
 
@@ -30,6 +31,7 @@ static const struct option options[] = {
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
     {"plan", required_argument, NULL, OPTION_PLAN},
+    {"describe", required_argument, NULL, OPTION_DESCRIBE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -37,9 +39,10 @@ static const struct option options[] = {
 
 void arguments_print_help(FILE *out)
 {
-    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N] [--lock-fd "
-          "FD]\n"
+    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
+          "                   [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
+          "       baka-worker --describe schema|markdown\n"
           "       baka-worker --version | --help\n"
           "\n"
           "Trains one attempt of a run. bakad starts it; by hand it serves to look into a single run.\n"
@@ -52,6 +55,7 @@ void arguments_print_help(FILE *out)
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
+          "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
           "\n"
           "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
           "SIGQUIT print the stack. Exit status: 0 finished or stopped, 1 failed (the journal's end says why),\n"
@@ -73,7 +77,7 @@ static int read_int(const char *option, const char *text, int min, int max, int 
 static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
 {
     if (*mode_set)
-        return err_set(err, ERR_INVALID, "--plan, --version and --help exclude each other");
+        return err_set(err, ERR_INVALID, "--plan, --describe, --version and --help exclude each other");
     *mode_set = true;
     a->mode = mode;
     return 0;
@@ -143,6 +147,13 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             rc = read_mode(&a, &mode_set, MODE_PLAN, err);
             if (rc == 0)
                 rc = path_format(a.plan_spec, err, "%s", optarg);
+            break;
+        case OPTION_DESCRIBE:
+            if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
+                rc = err_set(err, ERR_INVALID, "--describe must be schema or markdown, not '%.100s'", optarg);
+            else
+                rc = read_mode(&a, &mode_set,
+                               strcmp(optarg, "schema") == 0 ? MODE_DESCRIBE_SCHEMA : MODE_DESCRIBE_MARKDOWN, err);
             break;
         case OPTION_VERSION:
             rc = read_mode(&a, &mode_set, MODE_VERSION, err);

@@ -7,7 +7,7 @@
 
 struct err;
 
-enum worker_mode { MODE_TRAIN, MODE_PLAN, MODE_VERSION, MODE_HELP };
+enum worker_mode { MODE_TRAIN, MODE_PLAN, MODE_DESCRIBE_SCHEMA, MODE_DESCRIBE_MARKDOWN, MODE_VERSION, MODE_HELP };
 
 struct arguments {
     enum worker_mode mode;

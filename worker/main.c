@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
+#include "schema/spec.h"
 #include "worker/arguments.h"
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
@@ -43,6 +44,12 @@ int main(int argc, char **argv)
         break;
     case MODE_VERSION:
         printf("baka-worker %s\n", BAKA_VERSION);
+        break;
+    case MODE_DESCRIBE_SCHEMA:
+        spec_print_json_schema(stdout);
+        break;
+    case MODE_DESCRIBE_MARKDOWN:
+        spec_print_markdown(stdout);
         break;
     case MODE_PLAN:
         if (plan_print(a.plan_spec, a.home, stdout, &err) != 0)

@@ -672,7 +672,10 @@ class WorkerTest(unittest.TestCase):
         self.assertEqual(p.returncode, 1)
         self.assertRegex(p.stderr, r"^baka-worker: .*absent\.json.*\n$")
 
-    def test_help_version(self):
+    def test_describe_help_version(self):
+        schema = json.loads(self.tool("--describe", "schema").stdout)
+        self.assertIn("properties", schema)
+        self.assertIn("train.seq_len", self.tool("--describe", "markdown").stdout)
         self.assertRegex(self.tool("--version").stdout, r"^baka-worker \d+\.\d+\.\d+\n$")
         p = self.tool("--help")
         self.assertEqual((p.returncode, p.stderr), (0, ""))

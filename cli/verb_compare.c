@@ -29,33 +29,41 @@ static int fetch(struct cli *cli, cJSON **out, struct err *err)
     return rc;
 }
 
-static void add_row(struct table *table, const struct comparison_run *r)
-{
-    char text[RUN_VIEW_SIZE];
-    table_cell(table, "%s", r->label);
-    table_cell(table, "%s", run_format_count(run_number(r->json, "params"), text));
-    table_cell(table, "%s", run_format_count(run_number(r->json, "tokens"), text));
-    table_cell(table, "%s", run_format_epoch(run_number(r->json, "epochs"), text));
-    table_cell(table, "%s", run_format_loss(run_number(r->json, "train_loss"), text));
-    table_cell(table, "%s", run_format_loss(run_number(r->json, "val_loss"), text));
-    table_cell(table, "%s", run_format_loss(run_number(r->json, "best_val_loss"), text));
-    table_cell(table, "%s", run_format_loss(run_number(r->json, "perplexity"), text));
-    table_cell(table, "%s", run_format_loss(run_number(r->json, "bits_per_byte"), text));
-    table_cell(table, "%s", run_format_count(run_number(r->json, "tok_s"), text));
-    table_cell(table, "%s", run_format_seconds(run_number(r->json, "seconds"), text));
-    table_cell(table, "%s", run_format_bytes(run_number(r->json, "peak_memory_bytes"), text));
-}
+enum column { RUN, PARAMS, TOKENS, EPOCHS, TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, TOK_S, TIME, MEMORY, COLUMNS };
 
-/* The table is laid out as plain text first; the winner's row, the (winner + 1)th line after the header, is then bold. */
-static void print_table(const struct comparison *c)
+static const struct {
+    const char *title, *key;
+    const char *(*format)(double value, char out[RUN_VIEW_SIZE]);
+} columns[COLUMNS] = {
+    [RUN] = {"run", NULL, NULL},
+    [PARAMS] = {"params", "params", run_format_count},
+    [TOKENS] = {"tokens", "tokens", run_format_count},
+    [EPOCHS] = {"epochs", "epochs", run_format_epoch},
+    [TRAIN] = {"train", "train_loss", run_format_loss},
+    [VAL] = {"val", "val_loss", run_format_loss},
+    [BEST_VAL] = {"best val", "best_val_loss", run_format_loss},
+    [PERPLEXITY] = {"perplexity", "perplexity", run_format_loss},
+    [BITS] = {"bits/byte", "bits_per_byte", run_format_loss},
+    [TOK_S] = {"tok/s", "tok_s", run_format_count},
+    [TIME] = {"time", "seconds", run_format_seconds},
+    [MEMORY] = {"peak memory", "peak_memory_bytes", run_format_bytes},
+};
+
+/* The run and these columns, as plain text; the caller frees it. */
+static char *table_text(const struct comparison *c, const enum column *chosen, size_t count)
 {
-    static const char *const titles[] = {"run",      "params",     "tokens", "epochs", "train", "val",
-                                         "best val", "perplexity", "bits/B", "tok/s",  "time",  "memory"};
     struct table *table = table_create();
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
-        table_column(table, titles[i], i ? TABLE_RIGHT : TABLE_LEFT);
-    for (size_t i = 0; i < c->count; i++)
-        add_row(table, &c->runs[i]);
+    table_column(table, columns[RUN].title, TABLE_LEFT);
+    for (size_t i = 0; i < count; i++)
+        table_column(table, columns[chosen[i]].title, TABLE_RIGHT);
+    for (size_t r = 0; r < c->count; r++) {
+        table_cell(table, "%s", c->runs[r].label);
+        for (size_t i = 0; i < count; i++) {
+            char text[RUN_VIEW_SIZE];
+            double value = run_number(c->runs[r].json, columns[chosen[i]].key);
+            table_cell(table, "%s", columns[chosen[i]].format(value, text));
+        }
+    }
     char *text;
     size_t size;
     FILE *memory = open_memstream(&text, &size);
@@ -65,6 +73,12 @@ static void print_table(const struct comparison *c)
     if (fclose(memory) != 0)
         abort();
     table_destroy(table);
+    return text;
+}
+
+/* The winner's line is bold; lines are counted from the header's, which is -1. */
+static void print_styled(const struct comparison *c, const char *text)
+{
     ptrdiff_t row = -1;
     for (const char *line = text; *line; row++) {
         const char *end = strchrnul(line, '\n');
@@ -73,6 +87,24 @@ static void print_table(const struct comparison *c)
                (int)(end - line), line, output_style(stdout, STYLE_PLAIN));
         line = *end ? end + 1 : end;
     }
+}
+
+/* Two tables, what was learnt and what it cost, where one does not fit the terminal. */
+static void print_table(const struct comparison *c)
+{
+    static const enum column all[] = {PARAMS, TOKENS, EPOCHS, TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, TOK_S, TIME, MEMORY};
+    static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS};
+    static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, TIME, MEMORY};
+    char *text = table_text(c, all, sizeof all / sizeof *all);
+    if (output_is_terminal(stdout) && strcspn(text, "\n") > (size_t)output_width()) {
+        free(text);
+        text = table_text(c, learnt, sizeof learnt / sizeof *learnt);
+        print_styled(c, text);
+        putchar('\n');
+        free(text);
+        text = table_text(c, cost, sizeof cost / sizeof *cost);
+    }
+    print_styled(c, text);
     free(text);
 }
 

@@ -35,8 +35,8 @@ static struct plot two_curves(struct plot_series series[2])
 
 static char *print(const struct plot *p, int width, int height, bool colour)
 {
-    char *text;
-    size_t size;
+    static char *text; /* static: gcc 12 takes the stream's hold on a local for a dangling pointer */
+    static size_t size;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     chart_print(out, p, &(struct chart_options){width, height, colour});

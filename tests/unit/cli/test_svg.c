@@ -17,8 +17,8 @@ enum { DEPTH = 16 };
 
 static char *print(const struct plot *p)
 {
-    char *text;
-    size_t size;
+    static char *text; /* static: gcc 12 takes the stream's hold on a local for a dangling pointer */
+    static size_t size;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     svg_print(out, p);

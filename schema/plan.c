@@ -13,8 +13,8 @@ static const struct plan_ffn {
     enum spec_ffn type;
     bool gated;
 } ffns[] = {
-    {FFN_GELU, false}, {FFN_RELU2, false}, {FFN_ELEPHANT, false},
-    {FFN_SWIGLU, true}, {FFN_GEGLU, true}, {FFN_ELEPHANT_GLU, true},
+    {FFN_GELU, false},  {FFN_RELU2, false}, {FFN_ELEPHANT, false},
+    {FFN_SWIGLU, true}, {FFN_GEGLU, true},  {FFN_ELEPHANT_GLU, true},
 };
 
 static const int64_t field_max = INT64_C(1) << 40;
@@ -82,8 +82,8 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
     if (rc != 0)
         return rc;
     if (h.layers > PLAN_MAX_LAYERS)
-        return err_set_at(err, ERR_TOO_LARGE, "model.layers", "%" PRId64 " layers: at most %d can be planned",
-                          h.layers, PLAN_MAX_LAYERS);
+        return err_set_at(err, ERR_TOO_LARGE, "model.layers", "%" PRId64 " layers: at most %d can be planned", h.layers,
+                          PLAN_MAX_LAYERS);
     if (h.dim % h.heads != 0)
         return err_set_at(err, ERR_INVALID, "model.heads", "%" PRId64 " heads do not divide model.dim %" PRId64,
                           h.heads, h.dim);
@@ -215,7 +215,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
     struct plan_layout counted = {.shape = &shape, .device = device};
     plan_layout_parameters(&counted);
     if (counted.overflow || counted.end > PLAN_MAX_BYTES)
-        return err_set_at(err, ERR_TOO_LARGE, "model", "parameters, gradients and moments alone need more than %.0f TiB",
+        return err_set_at(err, ERR_TOO_LARGE, "model",
+                          "parameters, gradients and moments alone need more than %.0f TiB",
                           mebibytes(PLAN_MAX_BYTES) / (1 << 20));
     rc = choose_micro_batch(s, device, &counted, &shape, err);
     if (rc != 0)
@@ -246,8 +247,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .logit_rows = l.logit_rows,
         .params = (int64_t)l.params,
         .params_non_embedding = (int64_t)(l.params - l.params_embedding),
-        .flops_per_token = 6.0 * (double)l.params_in_products +
-                           6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
+        .flops_per_token =
+            6.0 * (double)l.params_in_products + 6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
     p.bytes.by_class[PLAN_WORKSPACE] = PLAN_WORKSPACE_BYTES;

@@ -1,5 +1,6 @@
 /* plan.h: what a run will take, without a device: every tensor with its place in the arena, parameters, FLOPs, bytes.
- * Pure: equal inputs give equal plans; the worker allocates exactly plan.bytes.total and finds its tensors by this plan.
+ * Pure: equal inputs give equal plans; the worker allocates exactly plan.bytes.total and finds its tensors by this
+ * plan.
  */
 #ifndef BAKA_SCHEMA_PLAN_H
 #define BAKA_SCHEMA_PLAN_H
@@ -57,8 +58,8 @@ struct plan {
     struct plan_parameter *parameters;
     struct plan_buffer *buffers;
     int64_t vocab;
-    int64_t d_ff;        /* width of the feed-forward layer after ffn.match */
-    bool ffn_gated;      /* ffn.up has 2*d_ff rows: gate, then up */
+    int64_t d_ff;   /* width of the feed-forward layer after ffn.match */
+    bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
     int64_t micro_batch; /* sequences */
     int64_t logit_rows;  /* rows of the logits chunk, at most PLAN_LOGITS_BYTES of them but at least one */
@@ -84,9 +85,10 @@ enum {
 #define PLAN_MAX_BYTES (UINT64_C(1) << 46) /* beyond any machine: ERR_TOO_LARGE whatever memory_bytes says */
 
 /* vocab: the data set's, used where the spec's is 0. With micro_batch auto: batch or, halving, the
- * largest divisor of it whose total fits memory_bytes. Does not fit at micro_batch 1: ERR_TOO_LARGE, saying how much is needed. A given micro_batch
- * that does not fit: ERR_TOO_LARGE, saying which would. A shape that is none (heads that do not divide dim, one norm
- * with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many layers or bytes: ERR_TOO_LARGE.
+ * largest divisor of it whose total fits memory_bytes. Does not fit at micro_batch 1: ERR_TOO_LARGE, saying how much is
+ * needed. A given micro_batch that does not fit: ERR_TOO_LARGE, saying which would. A shape that is none (heads that do
+ * not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many layers or bytes:
+ * ERR_TOO_LARGE.
  *
  * Arena: parameters, gradients, moments m, moments v, activations, logits, inputs, scalars; every tensor starts at a
  * multiple of PLAN_ALIGNMENT. Kept for the backward pass, a layer: residual sum, norm statistics, norm outputs, rotated
@@ -99,8 +101,8 @@ const struct plan_parameter *plan_find_parameter(const struct plan *p, const cha
 const struct plan_buffer *plan_find_buffer(const struct plan *p, const char *name);
 /* "parameters", "gradients", ... */
 const char *plan_class_word(enum plan_class class);
-/* {"params","params_non_embedding","flops_per_token","micro_batch","d_ff","vocab","bytes":{"total","arena","parameters",
- * ...}}. Caller deletes. */
+/* {"params","params_non_embedding","flops_per_token","micro_batch","d_ff","vocab",
+ *  "bytes":{"total","arena","parameters",...}}. Caller deletes. */
 cJSON *plan_to_json(const struct plan *p);
 
 #endif

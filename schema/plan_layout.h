@@ -31,7 +31,8 @@ struct plan_layout {
 };
 
 /* Fields of `shape` are at least 1 and at most 2^40. First the parameters with gradients and moments, then the buffers
- * of the shape's micro_batch, which may be repeated with another one after setting end, by_class and buffer_count back. */
+ * of the shape's micro_batch, which may be repeated with another one after setting end, by_class and buffer_count back.
+ */
 void plan_layout_parameters(struct plan_layout *l);
 void plan_layout_buffers(struct plan_layout *l);
 

@@ -1,11 +1,10 @@
-/* ffn_elephant.c: E(x) = 1/(1 + |x/a|^d) (Lan & Mahmood, arXiv 2310.01365) as a plain layer, W2 E(W1 x), and as the gate
- * of a gated one, W3 (E(Wg x) * (Wu x)); nothing of it is learned. */
+/* ffn_elephant.c: E(x) = 1/(1 + |x/a|^d) (Lan & Mahmood, arXiv 2310.01365) as a plain layer, W2 E(W1 x), and as the
+ * gate of a gated one, W3 (E(Wg x) * (Wu x)); nothing of it is learned. */
 #include "worker/ffn.h"
 
 static struct activation elephant_activation(const struct spec *spec)
 {
-    return (struct activation){
-        .kind = ACT_ELEPHANT, .a = spec->model.ffn.elephant.a, .p = spec->model.ffn.elephant.d};
+    return (struct activation){.kind = ACT_ELEPHANT, .a = spec->model.ffn.elephant.a, .p = spec->model.ffn.elephant.d};
 }
 
 const struct ffn ffn_elephant = {

@@ -19,7 +19,8 @@ struct linear {
     int64_t in, out;
 };
 
-/* A norm of the residual stream with all that backward needs. weight[1], y[1] are set where one norm has two outputs. */
+/* A norm of the residual stream with all that backward needs. weight[1], y[1] are set where one norm has two outputs.
+ */
 struct norm_site {
     struct weight weight[2], bias[2];
     void *sum, *mean, *rstd;
@@ -53,14 +54,14 @@ struct model {
     struct weight embed, head; /* head is embed when tied */
     struct model_layer *layers;
     struct norm_site final_norm;
-    void *stream_rows;   /* [rows,d] the final norm's output, then the gradient of the residual stream */
+    void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
     void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
-    void *wide_rows;     /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
+    void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
     void *logits;
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents */
     double *loss_sum, *grad_norm;
 
-    int64_t batch, rows; /* of the micro-batch in work: sequences, positions */
+    int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;

@@ -169,8 +169,8 @@ double case_backward(struct model_case *c)
     int64_t batch = c->spec.train.batch, seq = c->spec.train.seq_len, some = c->plan.micro_batch;
     model_zero_gradients(c->model);
     for (int64_t r = 0; r < batch; r += some)
-        model_forward_backward(c->model, batch - r < some ? batch - r : some, c->inputs + r * seq,
-                               c->targets + r * seq, c->first + r * seq, 1.0 / (double)c->counted);
+        model_forward_backward(c->model, batch - r < some ? batch - r : some, c->inputs + r * seq, c->targets + r * seq,
+                               c->first + r * seq, 1.0 / (double)c->counted);
     return read_mean(c);
 }
 

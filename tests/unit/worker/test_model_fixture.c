@@ -151,8 +151,8 @@ static void check_case(const char *name, const char *backend, bool exact)
     }
     /* Not in single precision: a key's bias has no gradient but rounding, which Adam divides by its own size. */
     if (exact)
-        check_vector("weights after 5 steps", case_read(&c, CASE_PARAMETERS), gather(&c, name, "final"),
-                     c.plan.params, 1e-11);
+        check_vector("weights after 5 steps", case_read(&c, CASE_PARAMETERS), gather(&c, name, "final"), c.plan.params,
+                     1e-11);
     case_close(&c);
 }
 

@@ -1,0 +1,193 @@
+/* api_submit.c: POST /v1/runs: a submission becomes runs, all of them or none.
+ *
+ * Parsing, expansion, validation and the plan of each run need no store and take time (10,000 runs), so they run on one
+ * of libuv's threads; then one write makes the runs durable, and only then the answer leaves. */
+#include "daemon/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+#include "daemon/home.h"
+#include "daemon/config.h"
+#include "daemon/supervisor.h"
+#include "daemon/sweep.h"
+#include "schema/plan.h"
+
+enum { SUBMIT_MAX_BYTES = 1 << 20, SUBMIT_MAX_DEPTH = SPEC_MAX_DEPTH + 2 };
+
+struct submission {
+    const char *text; /* the request's: there until it is answered */
+    size_t size;
+    cJSON *body;
+    struct sweep_request request; /* views into body */
+    struct sweep_run *runs;
+    struct store_new_run *rows;
+    char (*hashes)[SHA256_HEX_SIZE];
+    char **specs;
+};
+
+static void submission_free(void *arg)
+{
+    struct submission *m = arg;
+    for (size_t i = 0; m->specs != NULL && i < m->request.run_count; i++)
+        cJSON_free(m->specs[i]);
+    free(m->specs);
+    free(m->hashes);
+    free(m->rows);
+    free(m->runs);
+    cJSON_Delete(m->body);
+    free(m);
+}
+
+/* What this machine can never run is refused at the door. */
+static int check_resources(const struct bakad *b, const struct spec *s, struct err *err)
+{
+    const struct sched_demand demand = {
+        .cpus = (int)s->resources.cpus,
+        .gpus = (int)s->resources.gpus,
+        .gpu_memory_mib = s->resources.gpu_memory,
+    };
+    if (s->train.device == DEVICE_CUDA)
+        return err_set_at(err, ERR_INVALID, "train.device", "'cuda': this build has no CUDA backend; cpu or auto");
+    return scheduler_check(&b->machine, &demand, err);
+}
+
+struct data_seen {
+    char name[NAME_SIZE];
+    struct home_data data;
+};
+
+static int prepare_run(const struct bakad *b, struct submission *m, size_t i, struct data_seen *seen, struct err *err)
+{
+    const struct spec *s = &m->runs[i].spec;
+    const struct plan_device device = {.storage_bytes = 4, .statistic_bytes = 4, .memory_bytes = b->memory_bytes};
+    struct plan plan;
+    int rc = 0;
+    if (strcmp(seen->name, s->data.name) != 0)
+        rc = home_data_probe(b->config->home, s->data.name, &seen->data, err);
+    if (rc != 0) {
+        snprintf(err->path, sizeof err->path, "data.name");
+        return rc == -ERR_NOT_FOUND ? -(int)(err->code = ERR_INVALID) : rc;
+    }
+    memcpy(seen->name, s->data.name, sizeof seen->name);
+    rc = check_resources(b, s, err);
+    if (rc == 0)
+        rc = plan_make(s, (int64_t)seen->data.vocab, &device, &plan, err);
+    if (rc != 0)
+        return rc;
+    int64_t params = plan.params;
+    double flops = plan.flops_per_token;
+    plan_finish(&plan);
+
+    cJSON *whole = spec_to_json(s);
+    m->specs[i] = whole != NULL ? cJSON_PrintUnformatted(whole) : NULL;
+    cJSON_Delete(whole);
+    if (m->specs[i] == NULL)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    spec_hash(s, m->hashes[i]);
+    m->rows[i] = (struct store_new_run){
+        .name = m->runs[i].name,
+        .spec = m->specs[i],
+        .spec_hash = m->hashes[i],
+        .data = s->data.name,
+        .cpus = s->resources.cpus,
+        .gpus = s->resources.gpus,
+        .gpu_memory = s->resources.gpu_memory,
+        .total_steps = STORE_UNKNOWN,
+        .params = params,
+        .flops_per_token = {.known = true, .value = flops},
+    };
+    return 0;
+}
+
+static int prepare(struct api_call *call, struct err *err)
+{
+    struct submission *m = call->arg;
+    struct data_seen seen = {0};
+    const struct json_limits limits = {SUBMIT_MAX_BYTES, SUBMIT_MAX_DEPTH};
+    int rc = json_parse(m->text, m->size, &limits, "body", &m->body, err);
+    if (rc == 0)
+        rc = sweep_parse(m->body, &m->request, err);
+    if (rc == 0)
+        rc = sweep_expand(&m->request, &m->runs, err);
+    if (rc != 0)
+        return rc;
+    size_t n = m->request.run_count;
+    m->rows = calloc(n, sizeof *m->rows);
+    m->hashes = calloc(n, sizeof *m->hashes);
+    m->specs = calloc(n, sizeof *m->specs);
+    if (m->rows == NULL || m->hashes == NULL || m->specs == NULL)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = prepare_run(call->bakad, m, i, &seen, err);
+    return rc;
+}
+
+static int run_submit(struct store_conn *c, struct api_call *call, struct err *err)
+{
+    const struct submission *m = call->arg;
+    const struct sweep_request *q = &m->request;
+    struct jsonw *w = &call->out;
+    bool repeated;
+    int64_t *ids = malloc(q->run_count * sizeof *ids);
+    if (ids == NULL)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    int rc = store_submit(c, q->request_id, m->rows, q->run_count, q->tags, (size_t)q->tag_count, call->now_ms, ids,
+                          &repeated, err);
+    if (rc == 0) {
+        jsonw_begin_object(w, NULL);
+        jsonw_begin_array(w, "runs");
+        for (size_t i = 0; i < q->run_count && rc == 0; i++) {
+            char id_text[STORE_ID_SIZE];
+            struct store_run run;
+            store_id_text(ids[i], id_text);
+            jsonw_begin_object(w, NULL);
+            jsonw_string(w, "id", id_text);
+            /* a repeated request answers what is there, which has its own name and may have moved on */
+            if (repeated)
+                rc = store_run_get(c, ids[i], &run, err);
+            if (rc == 0) {
+                jsonw_string(w, "name", repeated ? run.name : m->runs[i].name);
+                jsonw_string(w, "state", run_state_word(repeated ? run.state : RUN_QUEUED));
+            }
+            if (rc == 0 && repeated)
+                store_run_finish(&run);
+            jsonw_end_object(w);
+        }
+        jsonw_end_array(w);
+        jsonw_end_object(w);
+    }
+    free(ids);
+    return rc;
+}
+
+static void after_submit(struct api_call *call)
+{
+    supervisor_wake(call->bakad->supervisor);
+}
+
+static void handle(struct bakad *b, struct http_request *r)
+{
+    struct api_call *call = api_call_create(b, r);
+    if (call == NULL)
+        return;
+    struct submission *m = calloc(1, sizeof *m);
+    if (m == NULL) {
+        struct err err;
+        err_set(&err, ERR_NO_MEMORY, "out of memory");
+        api_call_fail(call, &err);
+        return;
+    }
+    m->text = http_request_body(r, &m->size);
+    call->arg = m;
+    call->free_arg = submission_free;
+    call->run = run_submit;
+    call->after = after_submit;
+    call->status = 201;
+    api_call_compute(call, prepare, api_call_write);
+}
+
+const struct http_route api_submit_routes[] = {
+    {.method = "POST", .path = "/v1/runs", .max_body = SUBMIT_MAX_BYTES, .handle = handle},
+    {.method = NULL},
+};

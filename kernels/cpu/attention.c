@@ -114,7 +114,7 @@ static void mask_tile(const struct tiles *t, int64_t q0, int64_t k0, bool diagon
         real *row = t->p + i * TILE;
 #pragma omp simd
         for (int32_t j = (int32_t)j0; j < TILE; j++)
-            row[j] = (query0 + j < key) | (t->first[j] > key) ? -(real)INFINITY : row[j];
+            row[j] = ((query0 + j < key) | (t->first[j] > key)) ? -(real)INFINITY : row[j];
     }
 }
 

@@ -110,7 +110,8 @@ struct linear_backward_args {
 
 enum activation_kind { ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU2, ACT_SILU, ACT_ELEPHANT };
 
-/* gelu_erf: x Phi(x); gelu_tanh: Hendrycks & Gimpel's tanh form; relu2: max(x,0)^2 (So et al. 2021); silu: x sigmoid(x);
+/* gelu_erf: x Phi(x); gelu_tanh: Hendrycks & Gimpel's tanh form; relu2: max(x,0)^2 (So et al. 2021);
+ * silu: x sigmoid(x);
  * elephant (Lan & Mahmood, arXiv 2310.01365): E(x) = 1/(1+u^p), u = |x/a|. Computed without overflow: for u > 1 with
  * v = 1/u, E = v^p/(1+v^p) and |E'| = (p/a) v^(p+1)/(1+v^p)^2; E' = -(p/a) sgn(x) u^(p-1) E^2 otherwise. */
 struct activation {

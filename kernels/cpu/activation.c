@@ -7,6 +7,8 @@
 
 #include "kernels/cpu/vmath.h"
 
+enum { ACTIVATION_BLOCK = 256 };
+
 /* t^n by squaring, a loop over the block for each bit; n >= 0. */
 static void power_integer(int64_t exponent, int n, const real *t, real *power)
 {

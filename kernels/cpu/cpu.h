@@ -68,7 +68,4 @@ void SYM(weight_gradient)(struct cpu_backend *c, int64_t rows, int64_t in, int64
 /* The library's refusal becomes the operator's sticky error. */
 void SYM(product_check)(struct cpu_backend *c, bool refused);
 
-/* f = act(x) and, where d is not NULL, d = act'(x), for n <= ACTIVATION_BLOCK elements. */
-enum { ACTIVATION_BLOCK = 256 };
-
 #endif

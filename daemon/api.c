@@ -96,6 +96,7 @@ static void on_worked(uv_work_t *work, int status)
     struct computation *x = work->data;
     struct api_call *call = x->call;
     void (*done)(struct api_call *call) = x->done;
+    struct bakad *b = call->bakad;
     free(x);
     if (status != 0)
         call->rc = err_set(&call->err, ERR_UNAVAILABLE, "the daemon is ending");
@@ -103,6 +104,7 @@ static void on_worked(uv_work_t *work, int status)
         api_call_fail(call, &call->err);
     else
         done(call);
+    bakad_leave(b);
 }
 
 void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, struct err *err),
@@ -117,6 +119,7 @@ void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, 
     }
     *x = (struct computation){call, work, done};
     call->work.data = x;
+    bakad_enter(call->bakad);
     uv_queue_work(call->bakad->loop, &call->work, on_work, on_worked);
 }
 

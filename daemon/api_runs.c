@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/store_attempt.h"
+#include "daemon/stream.h"
 #include "daemon/supervisor.h"
 
 enum { EVENTS_SHOWN = 200 };
@@ -264,6 +265,7 @@ static int run_cancel(struct store_conn *c, struct api_call *call, struct err *e
 static void after_cancel(struct api_call *call)
 {
     const struct change *change = call->arg;
+    stream_run_changed(call->bakad->streams, change->id);
     if (change->state == RUN_STARTING || change->state == RUN_RUNNING)
         supervisor_cancel(call->bakad->supervisor, change->id);
     supervisor_wake(call->bakad->supervisor);
@@ -282,6 +284,8 @@ static int run_retry(struct store_conn *c, struct api_call *call, struct err *er
 
 static void after_retry(struct api_call *call)
 {
+    const struct change *change = call->arg;
+    stream_run_changed(call->bakad->streams, change->id);
     supervisor_wake(call->bakad->supervisor);
 }
 

@@ -332,7 +332,10 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
         r->http = h;
         r->mhd = mhd;
         r->connection = info->socket_context;
-        examine(r, url, method);
+        if (h->stopping)
+            refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the daemon is ending");
+        else
+            examine(r, url, method);
         return r->status != 0 ? send_response(r) : MHD_YES;
     }
     if (*upload_size > 0) {

@@ -1,0 +1,23 @@
+/* home.h: the state directory as bakad needs it: made, writable, and served by one daemon only. */
+#ifndef BAKA_DAEMON_HOME_H
+#define BAKA_DAEMON_HOME_H
+
+#include <stdint.h>
+#include "base/path.h"
+
+struct err;
+
+/* Makes `home` (mode 0700) and home/runs, home/data. ERR_IO when it cannot be made or written. */
+int home_prepare(const char *home, struct err *err);
+/* Takes home/bakad.lock for the life of the process and writes "pid start_time\n" into it. ERR_BUSY names the holder. */
+int home_lock(const char *home, int *fd, struct err *err);
+
+/* What submit needs to know of a data set. */
+struct home_data {
+    uint64_t vocab, tokens, train_tokens;
+};
+/* Reads the header of home/data/NAME/tokens. ERR_NOT_FOUND, ERR_DAMAGED (no token file, or shorter than its header
+ * says). Any thread. */
+int home_data_probe(const char *home, const char *name, struct home_data *out, struct err *err);
+
+#endif

@@ -1,0 +1,353 @@
+/* supervisor.c: the table of active attempts, the decision what to launch, start and stop. See supervisor.h. */
+#include "daemon/supervisor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/nvml.h"
+#include "daemon/store.h"
+#include "daemon/supervisor_internal.h"
+#include "schema/spec.h"
+
+struct supervised *supervised_create(struct supervisor *s, int64_t run)
+{
+    struct supervised *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return NULL;
+    a->supervisor = s;
+    a->run = run;
+    store_id_text(run, a->id);
+    a->lock_fd = a->pidfd = a->journal_fd = -1;
+    a->total_steps = STORE_UNKNOWN;
+    a->next = s->active;
+    a->link = &s->active;
+    if (a->next != NULL)
+        a->next->link = &a->next;
+    s->active = a;
+    s->active_count++;
+    return a;
+}
+
+static void supervised_free(struct supervised *a)
+{
+    if (a->pidfd >= 0)
+        close(a->pidfd);
+    if (a->journal_fd >= 0)
+        close(a->journal_fd);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
+    ingest_destroy(a->ingest);
+    free(a->spec);
+    free(a->checkpoints);
+    free(a->buffer);
+    free(a);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct supervised *a = handle->data;
+    if (--a->handles == 0)
+        supervised_free(a);
+}
+
+void supervised_destroy(struct supervised *a)
+{
+    struct supervisor *s = a->supervisor;
+    *a->link = a->next;
+    if (a->next != NULL)
+        a->next->link = a->link;
+    if (--s->active_count == 0)
+        uv_timer_stop(&s->tick);
+    a->handles = a->has_process + a->has_poll;
+    if (a->has_process)
+        uv_close((uv_handle_t *)&a->process, on_handle_closed);
+    if (a->has_poll)
+        uv_close((uv_handle_t *)&a->poll, on_handle_closed);
+    if (a->handles == 0)
+        supervised_free(a);
+}
+
+int supervised_paths(struct supervised *a, struct err *err)
+{
+    const char *home = a->supervisor->bakad->config->home;
+    int rc = path_format(a->run_dir, err, "%s/runs/%s", home, a->id);
+    if (rc == 0)
+        rc = path_format(a->attempt_dir, err, "%s/runs/%s/attempts/%lld", home, a->id, (long long)a->attempt);
+    return rc;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct supervisor *s = timer->data;
+    for (struct supervised *a = s->active, *next; a != NULL; a = next) {
+        next = a->next; /* a may end here */
+        watch_tick(a);
+    }
+}
+
+void supervisor_tick_on(struct supervisor *s)
+{
+    if (!s->stopping && !uv_is_active((uv_handle_t *)&s->tick))
+        uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* --- what to launch ------------------------------------------------------------------------------------------------ */
+
+static void on_due(uv_timer_t *timer)
+{
+    supervisor_wake(timer->data);
+}
+
+void supervisor_wake_in(struct supervisor *s, int64_t ms)
+{
+    uv_timer_start(&s->due, on_due, ms < 1 ? 1 : (uint64_t)ms, 0);
+}
+
+static int run_queue(struct store_conn *c, void *arg, struct err *err)
+{
+    struct supervisor *s = arg;
+    return store_queue(c, QUEUE_LOOK, &s->queue, &s->queue_count, err);
+}
+
+static void describe_gpus(const struct bakad *b, struct supervised *a)
+{
+    size_t used = 0;
+    for (int g = 0; g < b->machine.gpu_count; g++)
+        if (a->holding.gpu_mask >> g & 1)
+            used += (size_t)snprintf(a->gpu_uuids + used, sizeof a->gpu_uuids - used, "%s%s", used > 0 ? "," : "",
+                                     b->nvml->gpus[g].uuid);
+}
+
+static bool is_active(const struct supervisor *s, int64_t run)
+{
+    for (const struct supervised *a = s->active; a != NULL; a = a->next)
+        if (a->run == run)
+            return true;
+    return false;
+}
+
+static void decide(struct supervisor *s)
+{
+    struct sched_holding *held = calloc((size_t)s->active_count + 1, sizeof *held);
+    struct sched_job *jobs = calloc(s->queue_count + 1, sizeof *jobs);
+    struct sched_launch *launches = calloc((size_t)s->bakad->machine.cpu_slots + 1, sizeof *launches);
+    size_t held_count = 0, job_count = 0;
+    int64_t now = clock_wall_ms();
+    if (held == NULL || jobs == NULL || launches == NULL) {
+        log_event(LOG_LEVEL_WARN, "no_memory", "what=scheduling");
+        supervisor_wake_in(s, RETRY_MS);
+    } else {
+        for (const struct supervised *a = s->active; a != NULL; a = a->next)
+            held[held_count++] = a->holding;
+        for (size_t i = 0; i < s->queue_count; i++) {
+            const struct store_queued *q = &s->queue[i];
+            if (is_active(s, q->id)) /* its end is recorded, its slots are not free yet */
+                continue;
+            jobs[job_count++] = (struct sched_job){
+                .id = q->id, .demand = {(int)q->cpus, (int)q->gpus, q->gpu_memory}, .not_before_ms = q->not_before_ms};
+        }
+        struct sched_decision d = scheduler_decide(&s->bakad->machine, held, held_count, jobs, job_count, now, launches,
+                                                   (size_t)s->bakad->machine.cpu_slots);
+        for (size_t i = 0; i < d.launch_count; i++) {
+            const struct sched_job *job = &jobs[launches[i].job];
+            struct supervised *a = supervised_create(s, job->id);
+            if (a == NULL) {
+                supervisor_wake_in(s, RETRY_MS);
+                break;
+            }
+            a->holding = (struct sched_holding){job->demand, launches[i].gpu_mask};
+            describe_gpus(s->bakad, a);
+            launch_begin(a);
+        }
+        if (d.next_due_ms != INT64_MAX)
+            supervisor_wake_in(s, d.next_due_ms - now);
+    }
+    free(held);
+    free(jobs);
+    free(launches);
+}
+
+static void on_queue(void *arg, int rc, const struct err *err)
+{
+    struct supervisor *s = arg;
+    s->deciding = false;
+    if (s->stopping) {
+        if (rc == 0)
+            free(s->queue);
+        return;
+    }
+    if (rc != 0) {
+        log_event(LOG_LEVEL_WARN, "queue_unread", "error=\"%s\"", err->message);
+        supervisor_wake_in(s, RETRY_MS);
+    } else {
+        decide(s);
+        free(s->queue);
+    }
+    s->queue = NULL;
+    if (s->decide_again)
+        supervisor_wake(s);
+}
+
+void supervisor_wake(struct supervisor *s)
+{
+    int used = 0;
+    if (!s->started || s->stopping)
+        return;
+    s->decide_again = s->deciding;
+    if (s->deciding)
+        return;
+    for (const struct supervised *a = s->active; a != NULL; a = a->next)
+        used += a->holding.demand.cpus;
+    if (used >= s->bakad->machine.cpu_slots)
+        return; /* every run needs a slot: the next end wakes us */
+    s->deciding = true;
+    s->queue_job = (struct store_job){.run = run_queue, .done = on_queue, .arg = s};
+    store_read(s->bakad->store, &s->queue_job);
+}
+
+void supervisor_cancel(struct supervisor *s, int64_t run)
+{
+    for (struct supervised *a = s->active; a != NULL; a = a->next)
+        if (a->run == run) {
+            a->cancelling = true;
+            if (a->phase == PHASE_ALIVE)
+                watch_stop_worker(a, a->stop);
+        }
+}
+
+void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out)
+{
+    memset(out, 0, sizeof *out);
+    for (const struct supervised *a = s->active; a != NULL; a = a->next) {
+        out->cpus += a->holding.demand.cpus;
+        for (int g = 0; g < SCHEDULER_MAX_GPUS; g++)
+            out->gpu_runs[g] += (int)(a->holding.gpu_mask >> g & 1);
+    }
+}
+
+/* --- start and stop ------------------------------------------------------------------------------------------------ */
+
+int supervisor_create(struct bakad *b, struct supervisor **out, struct err *err)
+{
+    struct supervisor *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    s->bakad = b;
+    uv_timer_init(b->loop, &s->tick);
+    uv_timer_init(b->loop, &s->due);
+    s->tick.data = s->due.data = s;
+    *out = s;
+    return 0;
+}
+
+static int run_adopt(struct store_conn *c, void *arg, struct err *err)
+{
+    struct supervisor *s = arg;
+    int rc = store_active(c, &s->adopt_runs, &s->adopt_attempts, &s->adopt_count, err);
+    if (rc != 0)
+        return rc;
+    s->adopt_limits = calloc(s->adopt_count + 1, sizeof *s->adopt_limits);
+    for (size_t i = 0; i < s->adopt_count && s->adopt_limits != NULL; i++) {
+        struct spec spec;
+        char *text;
+        /* a spec that cannot be read any more has no limit: its worker runs on */
+        if (store_run_spec(c, s->adopt_runs[i].id, &text, NULL) != 0)
+            continue;
+        if (spec_parse(text, strlen(text), &spec, NULL) == 0)
+            s->adopt_limits[i] = spec.resources.time;
+        free(text);
+    }
+    return 0;
+}
+
+static void adopt_one(struct supervisor *s, const struct store_run *run, const struct store_attempt *attempt,
+                      double time_limit_s)
+{
+    struct err err;
+    struct supervised *a = supervised_create(s, run->id);
+    if (a == NULL)
+        return;
+    a->attempt = attempt->n;
+    a->holding = (struct sched_holding){{(int)run->cpus, (int)run->gpus, run->gpu_memory}, attempt->gpu_mask};
+    a->resume_step = attempt->resume_step;
+    memcpy(a->resume, attempt->resume, sizeof a->resume);
+    a->offset = attempt->journal_offset;
+    a->cancelling = run->cancelling;
+    a->total_steps = run->total_steps;
+    a->ran_before_ms = run->ran_ms;
+    if (run->running_since_ms != STORE_UNKNOWN && clock_wall_ms() > run->running_since_ms)
+        a->ran_before_ms += clock_wall_ms() - run->running_since_ms;
+    a->time_limit_s = time_limit_s;
+    if (attempt->end_reason[0] != '\0')
+        for (int reason = 0; reason <= END_INTERNAL_ERROR; reason++)
+            if (strcmp(journal_end_reason_word((enum journal_end_reason)reason), attempt->end_reason) == 0) {
+                a->has_end = true;
+                a->end.reason = (enum journal_end_reason)reason;
+                snprintf(a->end.text, sizeof a->end.text, "%s", attempt->end_text != NULL ? attempt->end_text : "");
+            }
+    a->ingest = ingest_create(a->run, a->attempt);
+    if (supervised_paths(a, &err) != 0) {
+        log_event(LOG_LEVEL_ERROR, "not_adopted", "run=%s error=\"%s\"", a->id, err.message);
+        return;
+    }
+    a->phase = PHASE_ADOPTING;
+    watch_adopt(a);
+}
+
+static void on_adopt(void *arg, int rc, const struct err *err)
+{
+    struct supervisor *s = arg;
+    if (rc != 0) {
+        log_event(LOG_LEVEL_ERROR, "adoption_failed", "error=\"%s\"", err->message);
+        if (!s->stopping)
+            store_read(s->bakad->store, &s->adopt_job);
+        return;
+    }
+    for (size_t i = 0; i < s->adopt_count && !s->stopping; i++)
+        adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_limits != NULL ? s->adopt_limits[i] : 0);
+    store_runs_free(s->adopt_runs, s->adopt_count);
+    store_attempts_free(s->adopt_attempts, s->adopt_count);
+    free(s->adopt_limits);
+    s->adopt_limits = NULL;
+    s->adopt_runs = NULL;
+    s->adopt_attempts = NULL;
+    s->started = true;
+    supervisor_wake(s);
+}
+
+void supervisor_start(struct supervisor *s)
+{
+    s->adopt_job = (struct store_job){.run = run_adopt, .done = on_adopt, .arg = s};
+    store_read(s->bakad->store, &s->adopt_job);
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+    s->stopping = true;
+    uv_timer_stop(&s->tick);
+    uv_timer_stop(&s->due);
+    for (struct supervised *a = s->active; a != NULL; a = a->next)
+        if (a->has_poll)
+            uv_poll_stop(&a->poll);
+}
+
+static void on_supervisor_closed(uv_handle_t *handle)
+{
+    struct supervisor *s = handle->data;
+    if (--s->handles == 0)
+        free(s);
+}
+
+void supervisor_destroy(struct supervisor *s)
+{
+    while (s->active != NULL)
+        supervised_destroy(s->active);
+    s->handles = 2;
+    uv_close((uv_handle_t *)&s->tick, on_supervisor_closed);
+    uv_close((uv_handle_t *)&s->due, on_supervisor_closed);
+}

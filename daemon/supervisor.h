@@ -1,0 +1,37 @@
+/* supervisor.h: from the queue to running workers and back. Decides with the scheduler, launches, tails journals into the
+ * store, notices ends, classifies them, and takes over what an earlier daemon left running. Loop's thread.
+ *
+ * An attempt's way: claimed (a transaction) → prepared (folders, spec.json, lock; off the loop) → spawned → its journal
+ * is read while it lives, every 50 ms, all attempts in one timer → gone (exit of our child, or its pidfd) → the rest of
+ * the journal is read → the verdict, one transaction with the run's next state → its slots are free, the queue is looked
+ * at again. A failing store (full disk) stops none of this: the step is tried again each second.
+ */
+#ifndef BAKA_DAEMON_SUPERVISOR_H
+#define BAKA_DAEMON_SUPERVISOR_H
+
+#include <stdint.h>
+#include "daemon/scheduler.h"
+
+struct bakad;
+struct err;
+struct supervisor;
+
+int supervisor_create(struct bakad *b, struct supervisor **out, struct err *err);
+/* Reads what is recorded as starting or running, adopts or ends it, then begins to launch. */
+void supervisor_start(struct supervisor *s);
+/* Something was queued, or slots may be free: looks at the queue soon. */
+void supervisor_wake(struct supervisor *s);
+/* The run was marked as cancelling: its worker gets SIGTERM, and SIGKILL after the grace. */
+void supervisor_cancel(struct supervisor *s, int64_t run);
+/* No launches, no watching any more; workers go on. Jobs in the store may still end. */
+void supervisor_stop(struct supervisor *s);
+/* After supervisor_stop, when the store has closed. */
+void supervisor_destroy(struct supervisor *s);
+
+struct supervisor_usage {
+    int cpus;
+    int gpu_runs[SCHEDULER_MAX_GPUS];
+};
+void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out);
+
+#endif

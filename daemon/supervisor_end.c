@@ -1,0 +1,187 @@
+/* supervisor_end.c: the verdict on an attempt that is gone, recorded with the run's next state in one transaction; and
+ * pruning, which bakad alone does: first the mark in the store, then the folder. */
+#include "daemon/supervisor_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/store.h"
+#include "daemon/stream.h"
+
+static int run_end(struct store_conn *c, void *arg, struct err *err)
+{
+    struct supervised *a = arg;
+    struct executor_exit gone = {.status = STORE_UNKNOWN, .signal = STORE_UNKNOWN, .maxrss_bytes = STORE_UNKNOWN};
+    struct store_run run;
+    struct store_attempt attempt;
+    int64_t now = clock_wall_ms();
+    int rc = store_run_get(c, a->run, &run, err);
+    if (rc != 0)
+        return rc;
+    rc = store_attempt_get(c, a->run, a->attempt, &attempt, err);
+    if (rc != 0) {
+        store_run_finish(&run);
+        return rc;
+    }
+    bool has_exit = executor_read_exit(a->attempt_dir, &gone, NULL) == 0;
+    struct verdict_evidence e = {
+        .never_started = a->never_started,
+        .launch_failed = a->launch_failed,
+        .has_exit = has_exit,
+        .exit_status = gone.status,
+        .exit_signal = gone.signal,
+        .has_end = a->has_end,
+        .end_reason = a->end.reason,
+        .text = a->launch_failed ? a->launch_err.message : a->has_end ? a->end.text : "",
+        .cancelling = run.cancelling,
+        .stop = a->stop,
+        .time_limit_s = a->time_limit_s,
+        .resume_step = attempt.resume_step,
+        .last_step = attempt.last_step,
+        .no_progress = run.no_progress,
+        .crash_step = run.crash_step,
+        .crash_count = run.crash_count,
+    };
+    verdict_decide(&e, &a->verdict);
+    struct verdict *v = &a->verdict;
+    struct store_attempt_end end = {v->outcome, has_exit ? gone.status : STORE_UNKNOWN,
+                                    has_exit ? gone.signal : STORE_UNKNOWN, gone.maxrss_bytes};
+    rc = store_attempt_finish(c, a->run, a->attempt, &end, now, err);
+    if (rc == 0)
+        rc = store_run_transition(c, a->run, run.state, v->to, v->reason, now, err);
+    if (rc == 0)
+        rc = store_run_set_backoff(c, a->run, v->to == RUN_QUEUED && v->backoff_ms > 0 ? now + v->backoff_ms : 0,
+                                   v->no_progress, v->crash_step, v->crash_count, err);
+    if (rc == 0 && v->mark_checkpoint_bad && attempt.resume[0] != '\0')
+        rc = store_checkpoint_set_mark(c, a->run, attempt.resume, CHECKPOINT_BAD, err);
+    store_run_finish(&run);
+    free(attempt.end_text);
+    free(attempt.outcome);
+    return rc;
+}
+
+static void on_ended(void *arg, int rc, const struct err *err)
+{
+    struct supervised *a = arg;
+    struct supervisor *s = a->supervisor;
+    a->busy = false;
+    if (rc != 0) {
+        log_event(LOG_LEVEL_WARN, "end_unrecorded", "run=%s attempt=%lld error=\"%s\"", a->id, (long long)a->attempt,
+                  err->message);
+        a->retry_at = uv_now(s->bakad->loop) + RETRY_MS;
+        supervisor_tick_on(s);
+        return;
+    }
+    log_event(LOG_LEVEL_INFO, "attempt_ended", "run=%s attempt=%lld outcome=\"%s\" state=%s reason=\"%s\"", a->id,
+              (long long)a->attempt, a->verdict.outcome, run_state_word(a->verdict.to), a->verdict.reason);
+    stream_run_changed(s->bakad->streams, a->run);
+    if (s->stopping)
+        return;
+    supervised_destroy(a);
+    supervisor_wake(s);
+}
+
+void end_begin(struct supervised *a)
+{
+    a->phase = PHASE_ENDING;
+    a->busy = true;
+    a->job = (struct store_job){.run = run_end, .done = on_ended, .arg = a};
+    store_write(a->supervisor->bakad->store, &a->job);
+}
+
+/* --- pruning ------------------------------------------------------------------------------------------------------- */
+
+struct prune {
+    struct bakad *bakad;
+    int64_t run;
+    int keep;
+    char run_dir[PATH_SIZE];
+    size_t count;
+    char (*paths)[STORE_PATH_SIZE];
+    struct store_job job;
+    uv_work_t work;
+};
+
+static void prune_free(struct prune *p)
+{
+    free(p->paths);
+    free(p);
+}
+
+static int run_prune(struct store_conn *c, void *arg, struct err *err)
+{
+    struct prune *p = arg;
+    struct store_checkpoint *all;
+    size_t n;
+    int good = 0;
+    int rc = store_checkpoints(c, p->run, &all, &n, err);
+    if (rc != 0)
+        return rc;
+    p->count = 0;
+    p->paths = calloc(n + 1, sizeof *p->paths);
+    if (p->paths == NULL)
+        rc = err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (all[i].mark != CHECKPOINT_GOOD || ++good <= p->keep)
+            continue;
+        rc = store_checkpoint_set_mark(c, p->run, all[i].path, CHECKPOINT_PRUNED, err);
+        memcpy(p->paths[p->count++], all[i].path, STORE_PATH_SIZE);
+    }
+    free(all);
+    return rc;
+}
+
+static void on_remove(uv_work_t *work)
+{
+    struct prune *p = work->data;
+    char path[PATH_SIZE];
+    struct err err;
+    for (size_t i = 0; i < p->count; i++)
+        if (path_format(path, &err, "%s/%s", p->run_dir, p->paths[i]) != 0 || file_remove_tree(path, &err) != 0)
+            log_event(LOG_LEVEL_WARN, "prune_failed", "error=\"%s\"", err.message);
+}
+
+static void on_removed(uv_work_t *work, int status)
+{
+    struct prune *p = work->data;
+    struct bakad *b = p->bakad;
+    (void)status; /* what stays is cleared before the next launch */
+    prune_free(p);
+    bakad_leave(b);
+}
+
+static void on_marked(void *arg, int rc, const struct err *err)
+{
+    struct prune *p = arg;
+    if (rc != 0)
+        log_event(LOG_LEVEL_WARN, "prune_failed", "error=\"%s\"", err->message);
+    if (rc != 0 || p->count == 0 || p->bakad->stopping) {
+        prune_free(p);
+        return;
+    }
+    p->work.data = p;
+    bakad_enter(p->bakad);
+    uv_queue_work(p->bakad->loop, &p->work, on_remove, on_removed);
+}
+
+void prune_begin(struct supervisor *s, int64_t run)
+{
+    struct prune *p = calloc(1, sizeof *p);
+    char id[STORE_ID_SIZE];
+    if (p == NULL)
+        return; /* the next checkpoint asks again */
+    p->bakad = s->bakad;
+    p->run = run;
+    p->keep = s->bakad->config->keep_checkpoints;
+    store_id_text(run, id);
+    if (path_format(p->run_dir, NULL, "%s/runs/%s", s->bakad->config->home, id) != 0) {
+        prune_free(p);
+        return;
+    }
+    p->job = (struct store_job){.run = run_prune, .done = on_marked, .arg = p};
+    store_write(s->bakad->store, &p->job);
+}

@@ -1,0 +1,123 @@
+/* supervisor_internal.h: what the files of the supervisor share. Nobody else includes it. */
+#ifndef BAKA_DAEMON_SUPERVISOR_INTERNAL_H
+#define BAKA_DAEMON_SUPERVISOR_INTERNAL_H
+
+#include <uv.h>
+#include "base/path.h"
+#include "daemon/bakad.h"
+#include "daemon/executor_local.h"
+#include "daemon/ingest.h"
+#include "daemon/store_attempt.h"
+#include "daemon/supervisor.h"
+#include "daemon/verdict.h"
+
+enum {
+    TICK_MS = 50,
+    RETRY_MS = 1000,   /* after the store refused */
+    QUEUE_LOOK = 1000, /* queued runs that one decision sees */
+    READ_MAX = 1 << 20
+};
+
+enum phase {
+    PHASE_CLAIMING,  /* store: queued → starting */
+    PHASE_PREPARING, /* folders and lock, off the loop; then the spawn */
+    PHASE_ADOPTING,  /* a worker of an earlier daemon whose identity is not known yet */
+    PHASE_ALIVE,
+    PHASE_DRAINING,  /* gone; the rest of its journal is being read */
+    PHASE_ENDING,    /* the verdict is being recorded */
+};
+
+/* One attempt that holds slots, from its claim to its recorded end. */
+struct supervised {
+    struct supervisor *supervisor;
+    struct supervised *next, **link;
+    enum phase phase;
+    int64_t run, attempt;
+    char id[STORE_ID_SIZE], run_dir[PATH_SIZE], attempt_dir[PATH_SIZE];
+    struct sched_holding holding;
+
+    /* launch */
+    char *spec;
+    struct store_checkpoint *checkpoints;
+    size_t checkpoint_count;
+    char resume[STORE_PATH_SIZE];
+    int64_t resume_step;
+    int lock_fd;
+    int launch_rc;
+    struct err launch_err;
+    char gpu_uuids[1024];
+    uv_work_t work;
+
+    /* life */
+    uv_process_t process; /* of our own child */
+    uv_poll_t poll;       /* pidfd of an adopted one */
+    bool has_process, has_poll;
+    int handles;          /* of the two, not closed yet */
+    int pidfd, pid;
+    uint64_t start_time;
+    bool cancelling, killed;
+    bool never_started, launch_failed; /* evidence */
+    enum verdict_stop stop;
+    double time_limit_s;
+    int64_t ran_before_ms;
+    uint64_t alive_since, kill_at; /* uv_now; 0: no */
+
+    /* journal */
+    struct ingest *ingest;
+    int journal_fd;
+    int64_t offset;
+    bool busy;         /* a job of this attempt is in the store */
+    uint64_t retry_at; /* after a failure */
+    char *buffer;
+    size_t buffer_size;
+    struct ingest_news news;
+    bool has_end;
+    struct journal_end end;
+    int64_t total_steps;
+
+    struct store_job job;
+    struct verdict verdict;
+    char bad_checkpoint[STORE_PATH_SIZE];
+};
+
+struct supervisor {
+    struct bakad *bakad;
+    struct supervised *active;
+    int active_count;
+    uv_timer_t tick; /* while anything is active */
+    uv_timer_t due;  /* the next backoff's end, or the next try after a refusal */
+    int handles; /* of the two, once they close */
+    bool started, stopping;
+    bool deciding, decide_again;
+    struct store_job queue_job, adopt_job;
+    struct store_queued *queue;
+    size_t queue_count;
+    struct store_run *adopt_runs;
+    struct store_attempt *adopt_attempts;
+    double *adopt_limits; /* seconds */
+    size_t adopt_count;
+};
+
+/* supervisor.c */
+struct supervised *supervised_create(struct supervisor *s, int64_t run);
+/* Takes it out of the table and frees it when its handles are closed. */
+void supervised_destroy(struct supervised *a);
+int supervised_paths(struct supervised *a, struct err *err); /* from run and attempt */
+void supervisor_wake_in(struct supervisor *s, int64_t ms);
+void supervisor_tick_on(struct supervisor *s);
+
+/* supervisor_launch.c */
+void launch_begin(struct supervised *a);
+
+/* supervisor_watch.c */
+void watch_alive(struct supervised *a);    /* it lives: the handles are set */
+void watch_gone(struct supervised *a);     /* it does not: read the rest, then end it */
+void watch_adopt(struct supervised *a);    /* look whether it lives */
+void watch_stop_worker(struct supervised *a, enum verdict_stop why);
+void watch_tick(struct supervised *a);
+
+/* supervisor_end.c */
+void end_begin(struct supervised *a);
+void prune_begin(struct supervisor *s, int64_t run);
+
+#endif

@@ -1,0 +1,159 @@
+/* verdict.c: from the strongest evidence to the weakest: a journal that says finished, a request of ours, the journal's
+ * own reason, the keeper's exit.json, and silence. */
+#include "daemon/verdict.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void say(char *out, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void say(char *out, size_t size, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(out, size, format, ap);
+    va_end(ap);
+}
+
+#define OUTCOME(v, ...) say((v)->outcome, sizeof (v)->outcome, __VA_ARGS__)
+#define REASON(v, ...) say((v)->reason, sizeof (v)->reason, __VA_ARGS__)
+
+/* Signals that a program does to itself. The others come from outside. */
+static bool is_own_signal(int signal)
+{
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGABRT ||
+           signal == SIGSYS || signal == SIGTRAP || signal == SIGXFSZ;
+}
+
+static int64_t backoff_ms(int64_t n)
+{
+    return n <= 0 ? 0 : n > 9 ? VERDICT_MAX_BACKOFF_MS : (int64_t)100 << (n - 1);
+}
+
+static bool progressed(const struct verdict_evidence *e)
+{
+    return e->last_step > e->resume_step;
+}
+
+/* Back to the queue: at once after progress, else with growing patience, at last not at all. */
+static void again(const struct verdict_evidence *e, struct verdict *v)
+{
+    v->no_progress = progressed(e) ? 0 : e->no_progress + 1;
+    v->backoff_ms = backoff_ms(v->no_progress);
+    v->to = RUN_QUEUED;
+    if (v->no_progress >= VERDICT_MAX_NO_PROGRESS) {
+        struct verdict last = *v;
+        v->to = RUN_FAILED;
+        REASON(v, "%d attempts in a row without progress; the last: %.500s", VERDICT_MAX_NO_PROGRESS, last.reason);
+    }
+}
+
+static void crashed(const struct verdict_evidence *e, struct verdict *v)
+{
+    v->crash_step = e->last_step;
+    v->crash_count = e->crash_count > 0 && e->crash_step == e->last_step ? e->crash_count + 1 : 1;
+    again(e, v);
+    if (v->crash_count >= VERDICT_MAX_CRASHES) {
+        struct verdict last = *v;
+        v->to = RUN_FAILED;
+        REASON(v, "crashed %lld times after step %lld: %.500s", (long long)v->crash_count, (long long)v->crash_step,
+               last.reason);
+    }
+}
+
+static void decide_by_end(const struct verdict_evidence *e, struct verdict *v)
+{
+    const char *word = journal_end_reason_word(e->end_reason);
+    const char *text = e->text[0] != '\0' ? e->text : word;
+    OUTCOME(v, "%s", word);
+    REASON(v, "%s", text);
+    switch (e->end_reason) {
+    case END_FINISHED:
+        v->to = RUN_FINISHED;
+        v->reason[0] = '\0';
+        break;
+    case END_STOPPED:
+        OUTCOME(v, "interrupted");
+        REASON(v, "the worker was told to stop by somebody else; it resumes");
+        again(e, v);
+        break;
+    case END_DIVERGED:
+        v->to = RUN_DIVERGED;
+        break;
+    case END_BAD_SPEC:
+    case END_BAD_DATA:
+        v->to = RUN_FAILED;
+        REASON(v, "%s: %s", word, text);
+        break;
+    case END_BAD_CHECKPOINT:
+        v->mark_checkpoint_bad = true;
+        v->to = RUN_QUEUED;
+        v->no_progress = e->no_progress + 1;
+        if (v->no_progress >= VERDICT_MAX_NO_PROGRESS)
+            again(e, v);
+        break;
+    case END_DISK_FULL:
+        /* waits as long as it takes, and the wait is not the run's fault: it never brings the run to its limit */
+        v->to = RUN_QUEUED;
+        v->no_progress = e->no_progress < 10 ? e->no_progress + 1 : e->no_progress;
+        v->backoff_ms = backoff_ms(v->no_progress);
+        break;
+    default:
+        REASON(v, "%s: %s", word, text);
+        crashed(e, v);
+    }
+}
+
+static void decide_by_exit(const struct verdict_evidence *e, struct verdict *v)
+{
+    if (!e->has_exit) {
+        OUTCOME(v, "lost");
+        REASON(v, "the worker is gone without a word (killed with its keeper, or the machine went down)");
+        again(e, v);
+    } else if (e->exit_status < 0 && !is_own_signal(e->exit_signal)) {
+        const char *name = sigabbrev_np(e->exit_signal);
+        OUTCOME(v, "killed: SIG%s", name != NULL ? name : "?");
+        REASON(v, "killed from outside by signal %d (SIG%s)", e->exit_signal, name != NULL ? name : "?");
+        again(e, v);
+    } else {
+        const char *name = e->exit_status < 0 ? sigabbrev_np(e->exit_signal) : NULL;
+        if (e->exit_status < 0)
+            OUTCOME(v, "crashed: SIG%s", name != NULL ? name : "?");
+        else
+            OUTCOME(v, "crashed: exit %d", e->exit_status);
+        if (e->exit_status < 0)
+            REASON(v, "crashed by signal %d (SIG%s); see the log", e->exit_signal, name != NULL ? name : "?");
+        else
+            REASON(v, "ended with status %d and without its last word; see the log", e->exit_status);
+        crashed(e, v);
+    }
+}
+
+void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
+{
+    struct verdict v = {
+        .to = RUN_QUEUED, .no_progress = e->no_progress, .crash_step = e->crash_step, .crash_count = e->crash_count};
+    if (e->has_end && e->end_reason == END_FINISHED)
+        decide_by_end(e, &v);
+    else if (e->cancelling) {
+        OUTCOME(&v, "cancelled");
+        REASON(&v, "cancelled by request");
+        v.to = RUN_CANCELLED;
+    } else if (e->never_started) {
+        OUTCOME(&v, "not started");
+        REASON(&v, "the daemon ended before it could start the worker");
+    } else if (e->launch_failed) {
+        OUTCOME(&v, "not started");
+        REASON(&v, "the worker could not be started: %s", e->text);
+        again(e, &v);
+    } else if (e->stop == STOP_TIME_LIMIT && (!e->has_end || e->end_reason == END_STOPPED)) {
+        OUTCOME(&v, "stopped");
+        REASON(&v, "time limit of %.15g s reached", e->time_limit_s);
+        v.to = RUN_STOPPED;
+    } else if (e->has_end)
+        decide_by_end(e, &v);
+    else
+        decide_by_exit(e, &v);
+    *out = v;
+}

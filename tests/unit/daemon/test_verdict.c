@@ -1,0 +1,139 @@
+/* Each line of the failure policy, and the limits: 50 attempts without progress, three crashes at one step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <string.h>
+#include <cmocka.h>
+#include "daemon/verdict.h"
+
+static struct verdict decide(struct verdict_evidence e)
+{
+    struct verdict v;
+    if (e.text == NULL)
+        e.text = "";
+    verdict_decide(&e, &v);
+    return v;
+}
+
+static struct verdict_evidence ended(enum journal_end_reason reason)
+{
+    return (struct verdict_evidence){
+        .has_exit = true, .exit_status = reason > END_STOPPED, .has_end = true, .end_reason = reason, .last_step = 5};
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        enum journal_end_reason reason;
+        enum run_state to;
+    } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},        {END_DIVERGED, RUN_DIVERGED},
+                {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},       {END_BAD_CHECKPOINT, RUN_QUEUED},
+                {END_DISK_FULL, RUN_QUEUED},     {END_OUT_OF_MEMORY, RUN_QUEUED},  {END_BACKEND_ERROR, RUN_QUEUED},
+                {END_INTERNAL_ERROR, RUN_QUEUED}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct verdict v = decide(ended(rows[i].reason));
+        assert_int_equal(v.to, rows[i].to);
+        assert_int_equal(v.mark_checkpoint_bad, rows[i].reason == END_BAD_CHECKPOINT);
+        assert_true(v.outcome[0] != '\0');
+        /* the request of a user wins over everything but the finish */
+        struct verdict_evidence e = ended(rows[i].reason);
+        e.cancelling = true;
+        assert_int_equal(decide(e).to, rows[i].reason == END_FINISHED ? RUN_FINISHED : RUN_CANCELLED);
+    }
+    assert_int_equal(decide(ended(END_DISK_FULL)).backoff_ms, 100);
+}
+
+static void test_time_limit(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = ended(END_STOPPED);
+    e.stop = STOP_TIME_LIMIT;
+    e.time_limit_s = 90;
+    struct verdict v = decide(e);
+    assert_int_equal(v.to, RUN_STOPPED);
+    assert_string_equal(v.reason, "time limit of 90 s reached");
+    e.has_end = false; /* had to be killed */
+    e.exit_status = -1;
+    e.exit_signal = SIGKILL;
+    assert_int_equal(decide(e).to, RUN_STOPPED);
+    e = ended(END_DIVERGED);
+    e.stop = STOP_TIME_LIMIT;
+    assert_int_equal(decide(e).to, RUN_DIVERGED);
+    e = ended(END_FINISHED);
+    e.stop = STOP_TIME_LIMIT;
+    assert_int_equal(decide(e).to, RUN_FINISHED);
+}
+
+static void test_outside_kills_resume(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGKILL, SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < 4; i++) {
+        struct verdict_evidence e = {
+            .has_exit = true, .exit_status = -1, .exit_signal = signals[i], .resume_step = 4, .last_step = 5};
+        struct verdict v = decide(e);
+        assert_int_equal(v.to, RUN_QUEUED);
+        assert_int_equal(v.backoff_ms, 0);
+        assert_int_equal(v.crash_count, 0);
+    }
+    struct verdict_evidence lost = {.resume_step = 4, .last_step = 4};
+    int64_t last = 0;
+    for (int n = 1; n < VERDICT_MAX_NO_PROGRESS; n++) {
+        struct verdict v = decide(lost);
+        assert_int_equal(v.to, RUN_QUEUED);
+        assert_int_equal(v.no_progress, n);
+        assert_true(v.backoff_ms >= last && v.backoff_ms <= VERDICT_MAX_BACKOFF_MS);
+        assert_true(n > 1 || v.backoff_ms == 100);
+        last = v.backoff_ms;
+        lost.no_progress = v.no_progress;
+    }
+    assert_int_equal(last, VERDICT_MAX_BACKOFF_MS);
+    assert_int_equal(decide(lost).to, RUN_FAILED);
+    lost.last_step = 5; /* progress forgives everything */
+    assert_int_equal(decide(lost).to, RUN_QUEUED);
+    assert_int_equal(decide(lost).no_progress, 0);
+}
+
+static void test_crashes(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = {.has_exit = true, .exit_status = -1, .exit_signal = SIGSEGV, .last_step = 7};
+    for (int n = 1; n <= 3; n++) {
+        struct verdict v = decide(e);
+        assert_int_equal(v.crash_count, n);
+        assert_int_equal(v.to, n < 3 ? RUN_QUEUED : RUN_FAILED);
+        e.crash_count = v.crash_count;
+        e.crash_step = v.crash_step;
+    }
+    e.last_step = 8; /* another place */
+    assert_int_equal(decide(e).crash_count, 1);
+    assert_int_equal(decide(e).to, RUN_QUEUED);
+    struct verdict_evidence status = {.has_exit = true, .exit_status = 0, .last_step = 0};
+    assert_int_equal(decide(status).crash_count, 1); /* status 0 without an end is a crash too */
+    assert_string_equal(decide(status).outcome, "crashed: exit 0");
+}
+
+static void test_never_started(void **state)
+{
+    (void)state;
+    struct verdict v = decide((struct verdict_evidence){.never_started = true, .no_progress = 3});
+    assert_int_equal(v.to, RUN_QUEUED);
+    assert_int_equal(v.no_progress, 3);
+    assert_int_equal(v.backoff_ms, 0);
+    v = decide((struct verdict_evidence){.launch_failed = true, .text = "no such file"});
+    assert_int_equal(v.to, RUN_QUEUED);
+    assert_int_equal(v.no_progress, 1);
+    assert_non_null(strstr(v.reason, "no such file"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_time_limit),    cmocka_unit_test(test_outside_kills_resume),
+        cmocka_unit_test(test_crashes), cmocka_unit_test(test_never_started),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -40,7 +40,7 @@ static bool near_enough(const char *word, const char *known, size_t distance)
     size_t size = strlen(known), typed = strlen(word);
     if (typed >= 3 && strncmp(word, known, typed) == 0)
         return true;
-    return distance <= (size <= 2 ? 1 : size <= 5 ? 2 : size / 3) && distance < size;
+    return distance <= (size <= 5 ? 1 : size / 3) && distance < size;
 }
 
 const char *spec_nearest_word(const char *word, const char *const *words)

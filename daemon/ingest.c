@@ -1,6 +1,6 @@
 /* ingest.c: one call of ingest_feed is one struct feed: load or trust the state, take line after line, flush, write the
- * summary and the offset. Steps gather in the connection's block; when the tail and the block make a full chunk, both go
- * out as one. Whatever fails, the state is marked as not loaded and comes from the database the next time.
+ * summary and the offset. Steps gather in the connection's block; when the tail and the block make a full chunk, both
+ * go out as one. Whatever fails, the state is marked as not loaded and comes from the database the next time.
  */
 #include "daemon/ingest.h"
 
@@ -67,7 +67,8 @@ static int load_window(struct feed *f, int64_t upto, struct err *err)
     int64_t back = g->steps_per_epoch > 0 ? g->steps_per_epoch / WINDOW_EPOCH_SHARE + 2 : 1;
     int64_t first = upto - (back < LOOK_BACK_MAX ? back : LOOK_BACK_MAX);
     window_clear(&g->window);
-    int rc = store_curve_load(f->c, g->run, first, upto, 0, COLUMN_TOKENS | COLUMN_LOSS | COLUMN_MS | COLUMN_TOK_S, &v, err);
+    int rc =
+        store_curve_load(f->c, g->run, first, upto, 0, COLUMN_TOKENS | COLUMN_LOSS | COLUMN_MS | COLUMN_TOK_S, &v, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < v.n && !rc; i++) {
@@ -122,17 +123,19 @@ static int load(struct feed *f, struct err *err)
     return rc;
 }
 
-/* Another job may have failed after ours, and with it our commit: the database knows. */
+/* Another job may have failed after ours and taken our commit with it, or the attempt's end have sealed the tail: the
+ * database knows. */
 static int check_state(struct feed *f, struct err *err)
 {
     struct ingest *g = f->g;
-    int64_t offset;
+    int64_t offset = g->offset;
+    bool active = g->active;
     if (!g->loaded)
         return load(f, err);
-    int rc = sql_get_int(f->c, QUERY_INGEST_GET, SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt)), &offset, err);
+    int rc = load_row(f, err);
     if (rc)
         return rc;
-    return offset == g->offset && g->active ? 0 : load(f, err);
+    return offset == g->offset && active == g->active ? 0 : load(f, err);
 }
 
 /* --- steps ------------------------------------------------------------------------------------------------------- */
@@ -274,8 +277,8 @@ static int take_eval(struct feed *f, const struct journal_eval *e, struct err *e
     return sql_run(f->c, QUERY_EVAL_INSERT,
                    SQL_VALUES(SQL_INT(g->run), SQL_INT(e->step), SQL_TEXT(e->split), SQL_INT(g->attempt),
                               SQL_INT(e->tokens), SQL_REAL(e->epoch), SQL_REAL(e->loss), SQL_REAL(e->perplexity),
-                              isnan(e->bits_per_byte) ? SQL_NULL : SQL_REAL(e->bits_per_byte),
-                              SQL_INT(e->predictions), SQL_REAL(e->ms)),
+                              isnan(e->bits_per_byte) ? SQL_NULL : SQL_REAL(e->bits_per_byte), SQL_INT(e->predictions),
+                              SQL_REAL(e->ms)),
                    err);
 }
 
@@ -286,10 +289,10 @@ static int take_checkpoint(struct feed *f, const struct journal_checkpoint *k, s
     if (k->step < 0 || strcmp(k->path, expected) != 0) /* this path is deleted one day: none but ours */
         return damage(f, err, "checkpoint %s where only %s may be", k->path, expected);
     f->news->checkpointed = true;
-    return sql_run(f->c, QUERY_CHECKPOINT_INSERT,
-                   SQL_VALUES(SQL_INT(f->g->run), SQL_INT(k->step), SQL_INT(f->g->attempt), SQL_TEXT(k->path),
-                              SQL_INT(k->bytes)),
-                   err);
+    return sql_run(
+        f->c, QUERY_CHECKPOINT_INSERT,
+        SQL_VALUES(SQL_INT(f->g->run), SQL_INT(k->step), SQL_INT(f->g->attempt), SQL_TEXT(k->path), SQL_INT(k->bytes)),
+        err);
 }
 
 static int take_end(struct feed *f, const struct journal_end *e, struct err *err)
@@ -314,12 +317,18 @@ static int take_line(struct feed *f, const char *line, size_t size, struct err *
     if (f->g->ended)
         return damage(f, err, "a record behind the end");
     switch (r.kind) {
-    case JOURNAL_START: return take_start(f, &r.start, err);
-    case JOURNAL_STEP: return take_step(f, &r.step, err);
-    case JOURNAL_EVAL: return take_eval(f, &r.eval, err);
-    case JOURNAL_CHECKPOINT: return take_checkpoint(f, &r.checkpoint, err);
-    case JOURNAL_NOTE: return store_event_add(f->c, f->g->run, f->g->attempt, "note", r.note, f->now_ms, err);
-    case JOURNAL_END: return take_end(f, &r.end, err);
+    case JOURNAL_START:
+        return take_start(f, &r.start, err);
+    case JOURNAL_STEP:
+        return take_step(f, &r.step, err);
+    case JOURNAL_EVAL:
+        return take_eval(f, &r.eval, err);
+    case JOURNAL_CHECKPOINT:
+        return take_checkpoint(f, &r.checkpoint, err);
+    case JOURNAL_NOTE:
+        return store_event_add(f->c, f->g->run, f->g->attempt, "note", r.note, f->now_ms, err);
+    case JOURNAL_END:
+        return take_end(f, &r.end, err);
     }
     return err_set(err, ERR_INTERNAL, "a journal record of kind %d", (int)r.kind);
 }

@@ -1,4 +1,5 @@
-/* ingest_replay.h: are the steps that an attempt does again the same as when an older attempt did them? Inside ingest. */
+/* ingest_replay.h: are the steps that an attempt does again the same as when an older attempt did them? Inside ingest.
+ */
 #ifndef BAKA_DAEMON_INGEST_REPLAY_H
 #define BAKA_DAEMON_INGEST_REPLAY_H
 
@@ -11,7 +12,7 @@
 struct replay {
     bool *same, *other; /* by attempt: with the same numerics id, with another; NULL: no older attempt */
     size_t n;
-    int64_t last_step;  /* of all of them; -1: none */
+    int64_t last_step;            /* of all of them; -1: none */
     char before[SHA256_HEX_SIZE]; /* the numerics id of the newest that started; "" without one */
 };
 

@@ -23,8 +23,8 @@ struct ingest_window {
 
 void window_finish(struct ingest_window *w);
 void window_clear(struct ingest_window *w);
-/* Adds the newest step and drops those that are 1/20 epoch older or more. tokens_per_epoch < 1: not known, the window is
- * the newest step alone for the loss. */
+/* Adds the newest step and drops those that are 1/20 epoch older or more. tokens_per_epoch < 1: not known, the window
+ * is the newest step alone for the loss. */
 int window_add(struct ingest_window *w, const struct window_step *step, int64_t tokens_per_epoch, struct err *err);
 /* Plain mean, unknown when empty. */
 struct store_real window_loss(const struct ingest_window *w);

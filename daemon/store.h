@@ -7,7 +7,8 @@
  * Writing: the writer takes the jobs that wait, runs each under a savepoint of one transaction, commits, and only then
  * tells the loop. A job whose run fails is rolled back alone. When the commit itself fails (disk full, I/O error) every
  * job of that group ends with ERR_NO_SPACE or ERR_IO, also those whose run returned 0; the database is as before and
- * the store goes on. So a run function must not leave anything behind outside the database that its done would not undo.
+ * the store goes on. So a run function must not leave anything behind outside the database that its done would not
+ * undo.
  *
  * Reading: each read job sees one snapshot. A job given from the done of a write sees that write. Jobs of different
  * readers have no order.
@@ -25,8 +26,8 @@ struct store_conn; /* used by one thread at a time */
 enum store_mode { STORE_WRITER, STORE_READER };
 
 /* STORE_WRITER makes the file if there is none (mode 0600), refuses one that is not baka's, is damaged (ERR_DAMAGED: a
- * cheap check of the small tables, not of the steps) or was written by a newer baka (ERR_CONFLICT), and brings an old one
- * up to date, one transaction a migration. STORE_READER needs a file that a writer has opened. */
+ * cheap check of the small tables, not of the steps) or was written by a newer baka (ERR_CONFLICT), and brings an old
+ * one up to date, one transaction a migration. STORE_READER needs a file that a writer has opened. */
 int store_conn_open(const char *path, enum store_mode mode, struct store_conn **out, struct err *err);
 /* The writer's close checkpoints. NULL is fine. */
 void store_conn_close(struct store_conn *c);

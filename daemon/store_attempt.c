@@ -202,7 +202,8 @@ int store_queue(struct store_conn *c, int limit, struct store_queued **out, size
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static const char *const marks[] = {[CHECKPOINT_GOOD] = "good", [CHECKPOINT_BAD] = "bad", [CHECKPOINT_PRUNED] = "pruned"};
+static const char *const marks[] = {
+    [CHECKPOINT_GOOD] = "good", [CHECKPOINT_BAD] = "bad", [CHECKPOINT_PRUNED] = "pruned"};
 
 const char *store_checkpoint_mark_word(enum store_checkpoint_mark mark)
 {
@@ -273,6 +274,7 @@ int store_checkpoint_newest(struct store_conn *c, int64_t run, struct store_chec
 int store_checkpoint_set_mark(struct store_conn *c, int64_t run, const char *path, enum store_checkpoint_mark mark,
                               struct err *err)
 {
-    int rc = sql_run_one(c, QUERY_CHECKPOINT_SET_MARK, SQL_VALUES(SQL_INT(run), SQL_TEXT(path), SQL_TEXT(marks[mark])), err);
+    int rc =
+        sql_run_one(c, QUERY_CHECKPOINT_SET_MARK, SQL_VALUES(SQL_INT(run), SQL_TEXT(path), SQL_TEXT(marks[mark])), err);
     return rc == -ERR_CONFLICT ? err_set(err, ERR_NOT_FOUND, "run b%05" PRId64 " has no checkpoint %s", run, path) : rc;
 }

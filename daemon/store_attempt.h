@@ -8,23 +8,23 @@ enum { STORE_PATH_SIZE = 64, STORE_BOOT_ID_SIZE = 40 };
 
 struct store_attempt {
     int64_t run, n;
-    bool active;                         /* claimed and not ended */
-    int64_t pid, start_time;             /* the keeper's; 0: not known yet */
+    bool active;             /* claimed and not ended */
+    int64_t pid, start_time; /* the keeper's; 0: not known yet */
     char boot_id[STORE_BOOT_ID_SIZE];
     uint64_t gpu_mask;
-    char resume[STORE_PATH_SIZE];        /* "checkpoints/120-a1", "" : from the beginning */
-    int64_t resume_step;                 /* by its journal once started, else by the claim */
-    int64_t last_step;                   /* resume_step when it recorded none */
-    int64_t journal_offset;              /* bytes of its journal that are in the store */
-    bool started;                        /* its journal's `start` was seen */
+    char resume[STORE_PATH_SIZE]; /* "checkpoints/120-a1", "" : from the beginning */
+    int64_t resume_step;          /* by its journal once started, else by the claim */
+    int64_t last_step;            /* resume_step when it recorded none */
+    int64_t journal_offset;       /* bytes of its journal that are in the store */
+    bool started;                 /* its journal's `start` was seen */
     bool journal_damaged;
-    char numerics_id[SHA256_HEX_SIZE];   /* "" until started */
+    char numerics_id[SHA256_HEX_SIZE]; /* "" until started */
     char device[64];
-    int64_t threads, memory_bytes;       /* STORE_UNKNOWN until started */
-    char end_reason[32];                 /* the word of its journal's `end`, "" without one */
+    int64_t threads, memory_bytes; /* STORE_UNKNOWN until started */
+    char end_reason[32];           /* the word of its journal's `end`, "" without one */
     char *end_text;
-    char *outcome;                       /* "" while active */
-    int64_t claimed_ms, ended_ms;        /* STORE_UNKNOWN */
+    char *outcome;                                  /* "" while active */
+    int64_t claimed_ms, ended_ms;                   /* STORE_UNKNOWN */
     int64_t exit_status, exit_signal, maxrss_bytes; /* STORE_UNKNOWN */
 };
 void store_attempts_free(struct store_attempt *a, size_t n);
@@ -37,7 +37,7 @@ int store_attempt_spawned(struct store_conn *c, int64_t run, int64_t n, int64_t 
                           const char *boot_id, struct err *err);
 
 struct store_attempt_end {
-    const char *outcome;  /* one or a few words: "finished", "crashed: signal 11", "lost", ... */
+    const char *outcome; /* one or a few words: "finished", "crashed: signal 11", "lost", ... */
     int64_t exit_status, exit_signal, maxrss_bytes; /* STORE_UNKNOWN */
 };
 /* Ends the attempt, adds its time and memory to the run, seals its tail of steps. Does not change the run's state: call

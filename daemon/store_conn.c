@@ -119,8 +119,10 @@ static int set_up_writer(struct store_conn *c, const char *path, struct err *err
     if (!rc && strcmp(mode, "wal") != 0)
         rc = err_set_at(err, ERR_IO, path, "%s: this file system does not take SQLite's WAL", path);
     if (!rc)
-        rc = execute(c, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 2000;"
-                        "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY", err);
+        rc = execute(c,
+                     "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 2000;"
+                     "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY",
+                     err);
     if (!rc)
         rc = migrate(c, version, err);
     return rc;

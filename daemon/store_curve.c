@@ -1,6 +1,6 @@
-/* store_curve.c: the effective curve. Pieces of all attempts (chunks by their index alone, tails by their ends) are laid
- * over each other, newest attempt first, each keeping only what newer ones leave uncovered; then the columns are copied
- * out piece by piece. A piece with gaps (an import's) covers from its first to its last step.
+/* store_curve.c: the effective curve. Pieces of all attempts (chunks by their index alone, tails by their ends) are
+ * laid over each other, newest attempt first, each keeping only what newer ones leave uncovered; then the columns are
+ * copied out piece by piece. A piece with gaps (an import's) covers from its first to its last step.
  */
 #include "daemon/store_steps.h"
 
@@ -185,7 +185,7 @@ static int copy_blob(sqlite3_stmt *st, int col, size_t from, size_t count, size_
 static int copy_chunk(struct store_conn *c, const struct store_extent *e, size_t limit, unsigned columns,
                       struct store_curve *v, struct err *err)
 {
-    enum store_query query = (columns & ~(unsigned)COLUMN_LOSS) == 0          ? QUERY_CHUNK_LOSS
+    enum store_query query = (columns & ~(unsigned)COLUMN_LOSS) == 0       ? QUERY_CHUNK_LOSS
                              : (columns & ~(unsigned)COLUMNS_COMPARE) == 0 ? QUERY_CHUNK_COMPARE
                                                                            : QUERY_CHUNK_ALL;
     sqlite3_stmt *st;
@@ -231,12 +231,12 @@ static int copy_chunk(struct store_conn *c, const struct store_extent *e, size_t
     return rc;
 }
 
-static int copy_tail(struct store_conn *c, int64_t run, const struct store_extent *e, size_t limit, struct store_curve *v,
-                     struct err *err)
+static int copy_tail(struct store_conn *c, int64_t run, const struct store_extent *e, size_t limit,
+                     struct store_curve *v, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = sql_open(c, QUERY_TAIL_RANGE, SQL_VALUES(SQL_INT(run), SQL_INT(e->attempt), SQL_INT(e->first), SQL_INT(e->last)),
-                      &st, err);
+    int rc = sql_open(c, QUERY_TAIL_RANGE,
+                      SQL_VALUES(SQL_INT(run), SQL_INT(e->attempt), SQL_INT(e->first), SQL_INT(e->last)), &st, err);
     if (rc)
         return rc;
     size_t room = (size_t)(e->last - e->first) + 1 < limit ? (size_t)(e->last - e->first) + 1 : limit;

@@ -23,8 +23,8 @@ enum store_column {
 
 struct store_curve {
     size_t n;
-    int64_t *step;                                     /* ascending, always there */
-    int64_t *tokens;                                   /* these: NULL unless asked for */
+    int64_t *step;                                      /* ascending, always there */
+    int64_t *tokens;                                    /* these: NULL unless asked for */
     double *epoch, *loss, *lr, *grad_norm, *ms, *tok_s; /* NaN where an import has none */
 };
 void store_curve_finish(struct store_curve *v);

@@ -139,7 +139,8 @@ int store_row_made(struct store_conn *c, const char *request_id, size_t seq, int
 {
     int rc = 0;
     if (request_id)
-        rc = sql_run(c, QUERY_REQUEST_INSERT, SQL_VALUES(SQL_TEXT(request_id), SQL_INT((int64_t)seq), SQL_INT(id)), err);
+        rc =
+            sql_run(c, QUERY_REQUEST_INSERT, SQL_VALUES(SQL_TEXT(request_id), SQL_INT((int64_t)seq), SQL_INT(id)), err);
     for (size_t i = 0; i < tag_count && !rc; i++)
         rc = sql_run(c, QUERY_TAG_INSERT, SQL_VALUES(SQL_INT(id), SQL_TEXT(tags[i])), err);
     return rc ? rc : store_event_add(c, id, 0, kind, "", now_ms, err);

@@ -34,7 +34,7 @@ struct store_run {
     char *reason; /* "" when there is none */
     char *tags;   /* sorted, joined by ','; "" when there are none */
     int64_t priority, cpus, gpus, gpu_memory /* MiB, 0: whole */;
-    int64_t attempts; /* claimed so far */
+    int64_t attempts;                                                               /* claimed so far */
     int64_t step, total_steps, tokens_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
         best_val_loss, tok_s, step_ms /* both over the same window as train_loss */;
@@ -46,19 +46,19 @@ struct store_run {
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
 };
-void store_run_finish(struct store_run *r);                          /* frees what it holds */
-void store_runs_free(struct store_run *r, size_t n);                 /* and the array */
+void store_run_finish(struct store_run *r);          /* frees what it holds */
+void store_runs_free(struct store_run *r, size_t n); /* and the array */
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
 struct store_new_run {
     const char *name, *spec, *spec_hash, *data; /* spec: JSON text of the whole spec */
     int64_t priority, cpus, gpus, gpu_memory;
-    int64_t total_steps, params;                /* from the plan; STORE_UNKNOWN */
+    int64_t total_steps, params; /* from the plan; STORE_UNKNOWN */
     struct store_real flops_per_token;
 };
-/* All or none. ids (n of them) are filled in order. A request_id (may be NULL: no protection) that was seen before makes
- * nothing: *repeated becomes true and ids are the first ones' (ERR_CONFLICT when their number differs from n). */
+/* All or none. ids (n of them) are filled in order. A request_id (may be NULL: no protection) that was seen before
+ * makes nothing: *repeated becomes true and ids are the first ones' (ERR_CONFLICT when their number differs from n). */
 int store_submit(struct store_conn *c, const char *request_id, const struct store_new_run *runs, size_t n,
                  const char *const *tags, size_t tag_count, int64_t now_ms, int64_t *ids, bool *repeated,
                  struct err *err);
@@ -70,7 +70,8 @@ struct store_import_row {
     double epoch, loss, val_loss;
     bool has_val_loss;
 };
-/* A foreign curve as a finished run. Steps must ascend (ERR_INVALID, path "rows[i]"). As store_submit for request_id. */
+/* A foreign curve as a finished run. Steps must ascend (ERR_INVALID, path "rows[i]"). As store_submit for request_id.
+ */
 int store_import(struct store_conn *c, const char *request_id, const char *name, const char *const *tags,
                  size_t tag_count, const struct store_import_row *rows, size_t n, int64_t now_ms, int64_t *id,
                  bool *repeated, struct err *err);

@@ -32,7 +32,8 @@ static int get_state(struct store_conn *c, int64_t id, enum run_state *out, stru
     if (rc == 0)
         return err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
     const char *word = (const char *)sqlite3_column_text(st, 0);
-    rc = word && run_state_parse(word, out) ? 0 : err_set(err, ERR_DAMAGED, "run b%05" PRId64 " has no known state", id);
+    rc =
+        word && run_state_parse(word, out) ? 0 : err_set(err, ERR_DAMAGED, "run b%05" PRId64 " has no known state", id);
     sql_end(st);
     return rc;
 }
@@ -50,7 +51,8 @@ int store_run_transition(struct store_conn *c, int64_t id, enum run_state from, 
     if (rc == -ERR_CONFLICT) {
         enum run_state now;
         rc = get_state(c, id, &now, err);
-        return rc ? rc : err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s, not %s", id, run_state_word(now), from_word);
+        return rc ? rc
+                  : err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s, not %s", id, run_state_word(now), from_word);
     }
     return rc ? rc : add_event(c, id, 0, "state", from_word, to_word, reason ? reason : "", now_ms, err);
 }
@@ -87,8 +89,10 @@ int store_run_retry(struct store_conn *c, int64_t id, int64_t now_ms, struct err
     if (rc)
         return rc;
     if (!run_state_is_retriable(now))
-        return err_set(err, ERR_CONFLICT, "run b%05" PRId64 " is %s: only failed, diverged, stopped and cancelled runs "
-                       "can be retried", id, run_state_word(now));
+        return err_set(err, ERR_CONFLICT,
+                       "run b%05" PRId64 " is %s: only failed, diverged, stopped and cancelled runs "
+                       "can be retried",
+                       id, run_state_word(now));
     rc = store_run_transition(c, id, now, RUN_QUEUED, "retry by request", now_ms, err);
     return rc ? rc : store_run_set_backoff(c, id, 0, 0, 0, 0, err);
 }

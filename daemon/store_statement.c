@@ -9,7 +9,9 @@ int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
     enum err_code code = ERR_INTERNAL;
     int os = sqlite3_system_errno(c->db);
     switch (rc & 0xff) {
-    case SQLITE_FULL: code = ERR_NO_SPACE; break;
+    case SQLITE_FULL:
+        code = ERR_NO_SPACE;
+        break;
     case SQLITE_IOERR:
         code = os == ENOSPC || os == EDQUOT || os == EFBIG ? ERR_NO_SPACE : ERR_IO;
         if (rc == SQLITE_IOERR_NOMEM)
@@ -17,14 +19,25 @@ int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
         break;
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
-    case SQLITE_PERM: code = ERR_IO; break;
+    case SQLITE_PERM:
+        code = ERR_IO;
+        break;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: code = ERR_DAMAGED; break;
-    case SQLITE_NOMEM: code = ERR_NO_MEMORY; break;
+    case SQLITE_NOTADB:
+        code = ERR_DAMAGED;
+        break;
+    case SQLITE_NOMEM:
+        code = ERR_NO_MEMORY;
+        break;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: code = ERR_BUSY; break;
-    case SQLITE_TOOBIG: code = ERR_TOO_LARGE; break;
-    default: break;
+    case SQLITE_LOCKED:
+        code = ERR_BUSY;
+        break;
+    case SQLITE_TOOBIG:
+        code = ERR_TOO_LARGE;
+        break;
+    default:
+        break;
     }
     if (code == ERR_NO_SPACE)
         return err_set(err, code, "no space for the database (%s)", what);
@@ -34,12 +47,17 @@ int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
 static int bind_value(sqlite3_stmt *st, int index, const struct sql_value *v)
 {
     switch (v->type) {
-    case SQL_NULL_TYPE: return sqlite3_bind_null(st, index);
-    case SQL_INT_TYPE: return sqlite3_bind_int64(st, index, v->i);
+    case SQL_NULL_TYPE:
+        return sqlite3_bind_null(st, index);
+    case SQL_INT_TYPE:
+        return sqlite3_bind_int64(st, index, v->i);
     case SQL_REAL_TYPE:
-        return isnan(v->d) ? sqlite3_bind_text(st, index, "nan", 3, SQLITE_STATIC) : sqlite3_bind_double(st, index, v->d);
-    case SQL_TEXT_TYPE: return sqlite3_bind_text(st, index, v->p, -1, SQLITE_STATIC);
-    case SQL_BLOB_TYPE: return sqlite3_bind_blob64(st, index, v->p, v->size, SQLITE_STATIC);
+        return isnan(v->d) ? sqlite3_bind_text(st, index, "nan", 3, SQLITE_STATIC)
+                           : sqlite3_bind_double(st, index, v->d);
+    case SQL_TEXT_TYPE:
+        return sqlite3_bind_text(st, index, v->p, -1, SQLITE_STATIC);
+    case SQL_BLOB_TYPE:
+        return sqlite3_bind_blob64(st, index, v->p, v->size, SQLITE_STATIC);
     }
     return SQLITE_MISUSE;
 }

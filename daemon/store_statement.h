@@ -43,7 +43,9 @@ struct sql_value {
 /* NULL pointers become NULL */
 #define SQL_TEXT(v) ((struct sql_value){.type = SQL_TEXT_TYPE, .p = (v)})
 #define SQL_BLOB(v, n) ((struct sql_value){.type = SQL_BLOB_TYPE, .p = (v), .size = (n)})
-#define SQL_VALUES(...) ((const struct sql_value[]){__VA_ARGS__}), sizeof((const struct sql_value[]){__VA_ARGS__}) / sizeof(struct sql_value)
+#define SQL_VALUES(...)                                                                                                \
+    ((const struct sql_value[]){__VA_ARGS__}),                                                                         \
+        sizeof((const struct sql_value[]){__VA_ARGS__}) / sizeof(struct sql_value)
 
 /* err from the connection's last error. */
 int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err);
@@ -56,7 +58,8 @@ void sql_end(sqlite3_stmt *st);
 /* To its end. */
 int sql_run(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t n, struct err *err);
 /* As sql_run; ERR_CONFLICT unless exactly one row changed. */
-int sql_run_one(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t n, struct err *err);
+int sql_run_one(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t n,
+                struct err *err);
 /* One integer from the first row; ERR_NOT_FOUND without a row, *out untouched. */
 int sql_get_int(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t n, int64_t *out,
                 struct err *err);

@@ -71,8 +71,8 @@ static int read_tail(struct store_conn *c, int64_t run, int64_t attempt, struct 
 {
     sqlite3_stmt *st;
     size_t i = 0;
-    int rc = sql_open(c, QUERY_TAIL_RANGE, SQL_VALUES(SQL_INT(run), SQL_INT(attempt), SQL_INT(INT64_MIN), SQL_INT(INT64_MAX)),
-                      &st, err);
+    int rc = sql_open(c, QUERY_TAIL_RANGE,
+                      SQL_VALUES(SQL_INT(run), SQL_INT(attempt), SQL_INT(INT64_MIN), SQL_INT(INT64_MAX)), &st, err);
     if (rc)
         return rc;
     while ((rc = sql_step(c, st, err)) > 0 && i < rows) {

@@ -26,7 +26,8 @@ int store_steps_take_tail(struct store_conn *c, int64_t run, int64_t attempt, st
 /* Turns the tail into a chunk, which may be short. Nothing to do is fine. */
 int store_steps_seal(struct store_conn *c, int64_t run, int64_t attempt, struct err *err);
 
-/* --- reading, with a choice of attempts: keep[n] says whether attempt n counts (NULL: all do) ------------------------ */
+/* --- reading, with a choice of attempts: keep[n] says whether attempt n counts (NULL: all do) ------------------------
+ */
 
 struct store_extent {
     int64_t attempt, first, last; /* steps, inclusive */

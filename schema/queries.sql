@@ -137,7 +137,8 @@ UPDATE checkpoints SET mark = ?3 WHERE run = ?1 AND path = ?2;
 -- evaluations -----------------------------------------------------------------------------------------------------
 
 -- name: EVAL_INSERT
-INSERT OR REPLACE INTO evals (run, step, split, attempt, tokens, epoch, loss, perplexity, bits_per_byte, predictions, ms)
+INSERT OR REPLACE INTO evals (run, step, split, attempt, tokens, epoch, loss, perplexity, bits_per_byte, predictions,
+                              ms)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
 
 -- Each (step, split) once, from the newest attempt that has it: a bare column beside one max() comes from max's row.

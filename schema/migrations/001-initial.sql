@@ -1,8 +1,8 @@
 -- The first schema. Times are Unix milliseconds. Booleans are 0 or 1.
 --
 -- Real columns of type ANY: a number that may be not a number. SQLite turns a bound NaN into NULL, so NaN stands as the
--- text 'nan'; infinities are reals that SQLite keeps. NULL means not known. In blobs doubles and 64-bit integers stand as
--- they are, little-endian, eight bytes each.
+-- text 'nan'; infinities are reals that SQLite keeps. NULL means not known. In blobs doubles and 64-bit integers stand
+-- as they are, little-endian, eight bytes each.
 
 CREATE TABLE runs (
     id               INTEGER PRIMARY KEY,
@@ -161,8 +161,8 @@ CREATE TABLE steps_tail (
 ) STRICT, WITHOUT ROWID;
 
 -- n steps, first_step to last_step. `step` is NULL when there is no gap, as in all that a journal brings; an import may
--- have recorded every tenth step. The columns that comparing reads come first: SQLite reads a long row only as far as it
--- must. loss_min, loss_max and loss_sum are over the finite losses, nonfinite counts the others.
+-- have recorded every tenth step. The columns that comparing reads come first: SQLite reads a long row only as far as
+-- it must. loss_min, loss_max and loss_sum are over the finite losses, nonfinite counts the others.
 CREATE TABLE steps_chunk (
     id         INTEGER PRIMARY KEY,
     run        INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -188,8 +188,8 @@ CREATE UNIQUE INDEX steps_chunk_by_step ON steps_chunk (run, attempt, first_step
 
 -- A run as lists and pages show it.
 CREATE VIEW run_row AS
-SELECT id, name, kind, state, reason, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms, ended_ms,
-       cancelling, attempts, ran_ms, running_since_ms, peak_memory, not_before_ms, no_progress, crash_step, crash_count,
+SELECT id, name, kind, state, reason, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms,
+       ended_ms, cancelling, attempts, ran_ms, running_since_ms, peak_memory, not_before_ms, no_progress, crash_step, crash_count,
        step, total_steps, tokens_per_epoch, epoch, tokens, params, flops_per_token, train_loss, last_loss, val_loss,
        best_val_loss, tok_s, step_ms, nondeterminism,
        (SELECT group_concat(tag) FROM tags WHERE run = runs.id) AS tags

@@ -43,9 +43,16 @@ static int64_t write_journal(const char *path, int64_t steps)
     if (!f)
         check(err_set_errno(&err, errno, "cannot write %s", path));
     struct journal_record r = {.kind = JOURNAL_START};
-    r.start = (struct journal_start){.attempt = 1, .threads = 1, .micro_batch = 8, .params = 1573376,
-                                     .tokens_per_epoch = steps * 1024 / 3, .steps_per_epoch = steps / 3,
-                                     .total_steps = steps, .memory_bytes = 1 << 20, .pid = 1, .time_ms = 1};
+    r.start = (struct journal_start){.attempt = 1,
+                                     .threads = 1,
+                                     .micro_batch = 8,
+                                     .params = 1573376,
+                                     .tokens_per_epoch = steps * 1024 / 3,
+                                     .steps_per_epoch = steps / 3,
+                                     .total_steps = steps,
+                                     .memory_bytes = 1 << 20,
+                                     .pid = 1,
+                                     .time_ms = 1};
     memset(r.start.numerics_id, 'a', SHA256_HEX_SIZE - 1);
     memset(r.start.spec_hash, 'b', SHA256_HEX_SIZE - 1);
     memset(r.start.data_hash, 'c', SHA256_HEX_SIZE - 1);
@@ -56,9 +63,13 @@ static int64_t write_journal(const char *path, int64_t steps)
     for (int64_t s = 1; s <= steps; s++) {
         double x = (double)s;
         r = (struct journal_record){.kind = JOURNAL_STEP};
-        r.step = (struct journal_step){.step = s, .tokens = s * 1024, .epoch = x * 3 / (double)steps,
-                                       .loss = 5.545 / (1 + x * 1e-4) + 0.1 * sin(x), .lr = 1e-3 * cos(x / (double)steps),
-                                       .grad_norm = 1 + 0.3 * sin(0.7 * x), .ms = 61.2 + 0.1 * sin(3 * x),
+        r.step = (struct journal_step){.step = s,
+                                       .tokens = s * 1024,
+                                       .epoch = x * 3 / (double)steps,
+                                       .loss = 5.545 / (1 + x * 1e-4) + 0.1 * sin(x),
+                                       .lr = 1e-3 * cos(x / (double)steps),
+                                       .grad_norm = 1 + 0.3 * sin(0.7 * x),
+                                       .ms = 61.2 + 0.1 * sin(3 * x),
                                        .tok_s = 16732.0 + 10 * cos(x)};
         fwrite(line, 1, journal_print(&r, line), f);
     }
@@ -70,8 +81,13 @@ static int64_t write_journal(const char *path, int64_t steps)
 
 static int64_t make_run(struct store_conn *c, const char *name)
 {
-    struct store_new_run r = {.name = name, .spec = "{}", .spec_hash = "", .data = "d", .cpus = 1,
-                              .total_steps = STORE_UNKNOWN, .params = STORE_UNKNOWN};
+    struct store_new_run r = {.name = name,
+                              .spec = "{}",
+                              .spec_hash = "",
+                              .data = "d",
+                              .cpus = 1,
+                              .total_steps = STORE_UNKNOWN,
+                              .params = STORE_UNKNOWN};
     int64_t id, n;
     bool repeated;
     check(store_begin(c, &err));
@@ -126,8 +142,13 @@ static double list_page(struct store_conn *writer, struct store_conn *reader, do
     char spec[2000];
     memset(spec, ' ', sizeof spec);
     spec[sizeof spec - 1] = '\0';
-    struct store_new_run r = {.name = "listed", .spec = spec, .spec_hash = "", .data = "d", .cpus = 1,
-                              .total_steps = STORE_UNKNOWN, .params = STORE_UNKNOWN};
+    struct store_new_run r = {.name = "listed",
+                              .spec = spec,
+                              .spec_hash = "",
+                              .data = "d",
+                              .cpus = 1,
+                              .total_steps = STORE_UNKNOWN,
+                              .params = STORE_UNKNOWN};
     const char *const tags[] = {"one", "two"};
     check(store_begin(writer, &err));
     for (int i = 0; i < RUNS; i++) {
@@ -158,7 +179,8 @@ static double follow(struct store_conn *c, int64_t run, int count)
     struct ingest_news news = {0};
     int64_t start = clock_monotonic_us();
     for (int s = 1; s <= count; s++) {
-        struct journal_record r = {.kind = JOURNAL_STEP, .step = {.step = s, .tokens = s, .loss = 1, .ms = 1, .tok_s = 1}};
+        struct journal_record r = {.kind = JOURNAL_STEP,
+                                   .step = {.step = s, .tokens = s, .loss = 1, .ms = 1, .tok_s = 1}};
         size_t size = journal_print(&r, line);
         check(store_begin(c, &err));
         check(ingest_feed(c, g, news.offset, line, size, 1, &news, &err));
@@ -203,8 +225,8 @@ int main(int argc, char **argv)
     printf("{\"steps\":%lld,\"journal_bytes\":%lld,\"ingest_steps_per_s\":[%.0f,%.0f],"
            "\"load_two_runs_ms\":[%.2f,%.2f,%.2f],\"list_page_of_200_ms\":%.3f,\"list_10000_ms\":%.2f,"
            "\"one_step_transaction_us\":%.1f}\n",
-           (long long)steps, (long long)bytes, (double)steps / ingest_s[0], (double)steps / ingest_s[1], load_s[0] * 1e3,
-           load_s[1] * 1e3, load_s[2] * 1e3, page_s * 1e3, all_s * 1e3, step_s * 1e6);
+           (long long)steps, (long long)bytes, (double)steps / ingest_s[0], (double)steps / ingest_s[1],
+           load_s[0] * 1e3, load_s[1] * 1e3, load_s[2] * 1e3, page_s * 1e3, all_s * 1e3, step_s * 1e6);
     store_conn_close(reader);
     store_conn_close(writer);
     check(file_remove_tree(dir, &err));

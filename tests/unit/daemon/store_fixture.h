@@ -18,11 +18,11 @@
 #include "daemon/store_statement.h"
 #include "daemon/store_steps.h"
 
-#define OK(call)                                                    \
-    do {                                                            \
-        int rc_ = (call);                                           \
-        if (rc_)                                                    \
-            fail_msg("%s: %d: %s", #call, rc_, fixture_err.message); \
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        int rc_ = (call);                                                                                              \
+        if (rc_)                                                                                                       \
+            fail_msg("%s: %d: %s", #call, rc_, fixture_err.message);                                                   \
     } while (0)
 
 static struct err fixture_err;
@@ -66,8 +66,14 @@ static inline int64_t fixture_int(const char *sql)
 /* One queued run. */
 static inline int64_t fixture_submit(const char *name, const char *tag, int64_t priority)
 {
-    struct store_new_run r = {.name = name, .spec = "{}", .spec_hash = "h", .data = "kjv", .priority = priority, .cpus = 1,
-                              .total_steps = STORE_UNKNOWN, .params = STORE_UNKNOWN};
+    struct store_new_run r = {.name = name,
+                              .spec = "{}",
+                              .spec_hash = "h",
+                              .data = "kjv",
+                              .priority = priority,
+                              .cpus = 1,
+                              .total_steps = STORE_UNKNOWN,
+                              .params = STORE_UNKNOWN};
     int64_t id;
     bool repeated;
     OK(store_begin(conn, &fixture_err));
@@ -125,10 +131,17 @@ enum { FIXTURE_STEP_TOKENS = 100, FIXTURE_STEPS_PER_EPOCH = 200 };
 static inline void journal_add_start(struct journal_text *j, int attempt, int64_t resume_step, const char *numerics_id)
 {
     struct journal_record r = {.kind = JOURNAL_START};
-    r.start = (struct journal_start){.attempt = attempt, .resume_step = resume_step, .threads = 1, .micro_batch = 1,
-                                     .params = 10, .tokens_per_epoch = FIXTURE_STEP_TOKENS * FIXTURE_STEPS_PER_EPOCH,
-                                     .steps_per_epoch = FIXTURE_STEPS_PER_EPOCH, .total_steps = 100000,
-                                     .memory_bytes = 1000, .pid = 1, .time_ms = 1};
+    r.start = (struct journal_start){.attempt = attempt,
+                                     .resume_step = resume_step,
+                                     .threads = 1,
+                                     .micro_batch = 1,
+                                     .params = 10,
+                                     .tokens_per_epoch = FIXTURE_STEP_TOKENS * FIXTURE_STEPS_PER_EPOCH,
+                                     .steps_per_epoch = FIXTURE_STEPS_PER_EPOCH,
+                                     .total_steps = 100000,
+                                     .memory_bytes = 1000,
+                                     .pid = 1,
+                                     .time_ms = 1};
     snprintf(r.start.numerics_id, sizeof r.start.numerics_id, "%s", numerics_id);
     snprintf(r.start.spec_hash, sizeof r.start.spec_hash, "s");
     snprintf(r.start.data_hash, sizeof r.start.data_hash, "d");
@@ -140,9 +153,14 @@ static inline void journal_add_start(struct journal_text *j, int attempt, int64_
 
 static inline struct journal_step fixture_step(int64_t step, double loss)
 {
-    return (struct journal_step){.step = step, .tokens = step * FIXTURE_STEP_TOKENS,
-                                 .epoch = (double)step / FIXTURE_STEPS_PER_EPOCH, .loss = loss,
-                                 .lr = 1e-3 / (double)(step + 1), .grad_norm = 1.5, .ms = 10, .tok_s = 10000};
+    return (struct journal_step){.step = step,
+                                 .tokens = step * FIXTURE_STEP_TOKENS,
+                                 .epoch = (double)step / FIXTURE_STEPS_PER_EPOCH,
+                                 .loss = loss,
+                                 .lr = 1e-3 / (double)(step + 1),
+                                 .grad_norm = 1.5,
+                                 .ms = 10,
+                                 .tok_s = 10000};
 }
 
 static inline void journal_add_step(struct journal_text *j, int64_t step, double loss)
@@ -154,9 +172,15 @@ static inline void journal_add_step(struct journal_text *j, int64_t step, double
 static inline void journal_add_eval(struct journal_text *j, int64_t step, double loss)
 {
     struct journal_record r = {.kind = JOURNAL_EVAL};
-    r.eval = (struct journal_eval){.step = step, .tokens = step * FIXTURE_STEP_TOKENS, .predictions = 5,
-                                   .epoch = (double)step / FIXTURE_STEPS_PER_EPOCH, .loss = loss, .perplexity = exp(loss),
-                                   .bits_per_byte = NAN, .ms = 1, .split = "val"};
+    r.eval = (struct journal_eval){.step = step,
+                                   .tokens = step * FIXTURE_STEP_TOKENS,
+                                   .predictions = 5,
+                                   .epoch = (double)step / FIXTURE_STEPS_PER_EPOCH,
+                                   .loss = loss,
+                                   .perplexity = exp(loss),
+                                   .bits_per_byte = NAN,
+                                   .ms = 1,
+                                   .split = "val"};
     journal_add(j, &r);
 }
 

@@ -49,7 +49,8 @@ static void test_a_whole_run(void **state)
     journal_add_eval(&text, 4500, 3.0);
     add_steps(&text, 4501, 10000);
     journal_add_eval(&text, 10000, 3.5);
-    struct journal_record k = {.kind = JOURNAL_CHECKPOINT, .checkpoint = {.step = 10000, .bytes = 77, .path = "checkpoints/10000-a1"}};
+    struct journal_record k = {.kind = JOURNAL_CHECKPOINT,
+                               .checkpoint = {.step = 10000, .bytes = 77, .path = "checkpoints/10000-a1"}};
     journal_add(&text, &k);
     struct journal_record end = {.kind = JOURNAL_END, .end = {.reason = END_FINISHED, .step = 10000}};
     journal_add(&text, &end);
@@ -146,8 +147,13 @@ static void test_damage_is_shown(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "not json\n", "{\"kind\":\"step\"}\n", "\n", "{\"kind\":\"dance\",\"step\":1}\n", "{\"kind\":\"step\",\"step\":6,\n",
-        "\0\0\0\n", "{\"kind\":\"checkpoint\",\"step\":5,\"path\":\"../../etc\",\"bytes\":1,\"ms\":1}\n"};
+        "not json\n",
+        "{\"kind\":\"step\"}\n",
+        "\n",
+        "{\"kind\":\"dance\",\"step\":1}\n",
+        "{\"kind\":\"step\",\"step\":6,\n",
+        "\0\0\0\n",
+        "{\"kind\":\"checkpoint\",\"step\":5,\"path\":\"../../etc\",\"bytes\":1,\"ms\":1}\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t run = fixture_submit("r", NULL, 0), n = fixture_claim(run, 0);
         struct ingest *g = ingest_create(run, n);
@@ -175,8 +181,8 @@ static void test_gaps_and_repeats(void **state)
     struct ingest *g = ingest_create(run, n);
     journal_add_start(&text, 1, 0, "n");
     add_steps(&text, 1, 10);
-    add_steps(&text, 15, 20);   /* a gap */
-    add_steps(&text, 18, 22);   /* a repeat: 18 to 20 are refused */
+    add_steps(&text, 15, 20); /* a gap */
+    add_steps(&text, 18, 22); /* a repeat: 18 to 20 are refused */
     journal_add_start(&text, 1, 0, "n");
     assert_true(fixture_ingest(g, &text, 5000).damaged);
     struct store_curve v;
@@ -248,8 +254,8 @@ static void test_nondeterminism(void **state)
     size_t n;
     char expected[128];
     OK(store_events(conn, run, 1000, &e, &n, &fixture_err));
-    snprintf(expected, sizeof expected, "step 77: loss %.17g in attempt 2, %.17g in attempt 1", loss_of(77) * (1 + 3e-16),
-             loss_of(77));
+    snprintf(expected, sizeof expected, "step 77: loss %.17g in attempt 2, %.17g in attempt 1",
+             loss_of(77) * (1 + 3e-16), loss_of(77));
     bool told = false;
     for (size_t i = 0; i < n; i++)
         told = told || strcmp(e[i].text, expected) == 0;
@@ -281,7 +287,9 @@ static void test_offset_and_steps_agree(void **state)
         OK(store_begin(conn, &fixture_err));
         OK(ingest_feed(conn, g, at, text.text + at, size, 1, &news, &fixture_err));
         switch (random >> 16 & 3) {
-        case 0: store_rollback(conn); break;
+        case 0:
+            store_rollback(conn);
+            break;
         case 1: /* as a daemon that was killed */
             store_rollback(conn);
             ingest_destroy(g);
@@ -289,7 +297,8 @@ static void test_offset_and_steps_agree(void **state)
             OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
             g = ingest_create(run, n);
             break;
-        default: OK(store_commit(conn, &fixture_err));
+        default:
+            OK(store_commit(conn, &fixture_err));
         }
         OK(store_begin(conn, &fixture_err));
         OK(ingest_feed(conn, g, -1, "", 0, 1, &news, &fixture_err));
@@ -324,9 +333,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_whole_run),       TEST(test_torn_line_waits),  TEST(test_not_a_number),
-        TEST(test_damage_is_shown),   TEST(test_gaps_and_repeats), TEST(test_overlong_line),
-        TEST(test_nondeterminism),    TEST(test_offset_and_steps_agree),
+        TEST(test_a_whole_run),     TEST(test_torn_line_waits),        TEST(test_not_a_number),
+        TEST(test_damage_is_shown), TEST(test_gaps_and_repeats),       TEST(test_overlong_line),
+        TEST(test_nondeterminism),  TEST(test_offset_and_steps_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

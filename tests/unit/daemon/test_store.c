@@ -1,4 +1,5 @@
-/* Opening, migrations, query plans, runs, lists, states, attempts, checkpoints, imports: plain functions, no threads. */
+/* Opening, migrations, query plans, runs, lists, states, attempts, checkpoints, imports: plain functions, no threads.
+ */
 #include "store_fixture.h"
 
 #include <sys/stat.h>
@@ -103,8 +104,14 @@ static void test_query_plans(void **state)
 static void test_submit_is_repeatable(void **state)
 {
     (void)state;
-    struct store_new_run r[3] = {{.name = "a", .spec = "{\"x\":1}", .spec_hash = "h", .data = "d", .cpus = 1, .total_steps = 7,
-                                  .params = 9, .flops_per_token = {true, 1.5}}};
+    struct store_new_run r[3] = {{.name = "a",
+                                  .spec = "{\"x\":1}",
+                                  .spec_hash = "h",
+                                  .data = "d",
+                                  .cpus = 1,
+                                  .total_steps = 7,
+                                  .params = 9,
+                                  .flops_per_token = {true, 1.5}}};
     r[1] = r[2] = r[0];
     r[1].name = "b";
     const char *const tags[] = {"z", "y", "z"};
@@ -158,8 +165,8 @@ static void test_references(void **state)
     assert_int_equal(ids[1], second);
     free(ids);
     assert_int_equal(store_resolve_list(conn, "nobody", &ids, &n, &fixture_err), -ERR_NOT_FOUND);
-    static const char *const no_ids[] = {"b0001", "b000001", "b", "", "B00001", "b00001x", "b00000", "b-0001",
-                                         "b99999999999999999999"};
+    static const char *const no_ids[] = {
+        "b0001", "b000001", "b", "", "B00001", "b00001x", "b00000", "b-0001", "b99999999999999999999"};
     for (size_t i = 0; i < sizeof no_ids / sizeof *no_ids; i++)
         assert_false(store_id_parse(no_ids[i], &id));
     assert_true(store_id_parse("b1234567", &id));
@@ -196,17 +203,20 @@ static void test_lists(void **state)
         assert_int_equal(count_pages((struct store_filter){.limit = limit}, ids), 20);
         for (int i = 0; i < 20; i++)
             assert_int_equal(ids[i], i + 1);
-        assert_int_equal(count_pages((struct store_filter){.limit = limit, .by_state = true, .state = RUN_QUEUED}, ids), 16);
+        assert_int_equal(count_pages((struct store_filter){.limit = limit, .by_state = true, .state = RUN_QUEUED}, ids),
+                         16);
         assert_int_equal(count_pages((struct store_filter){.limit = limit, .tag = "fifth"}, ids), 4);
         assert_int_equal(ids[3], 16);
-        assert_int_equal(count_pages((struct store_filter){.limit = limit, .ref = "fifth", .by_state = true,
-                                                           .state = RUN_CANCELLED}, ids), 4);
+        assert_int_equal(
+            count_pages((struct store_filter){.limit = limit, .ref = "fifth", .by_state = true, .state = RUN_CANCELLED},
+                        ids),
+            4);
         assert_int_equal(count_pages((struct store_filter){.limit = limit, .ref = "fifth", .tag = "t-odd"}, ids), 0);
     }
     assert_int_equal(count_pages((struct store_filter){.limit = 3, .ref = "odd"}, ids), 1);
     assert_int_equal(ids[0], 20);
-    assert_int_equal(count_pages((struct store_filter){.limit = 3, .ref = "b00006", .by_state = true, .state = RUN_QUEUED},
-                                 ids), 0);
+    assert_int_equal(
+        count_pages((struct store_filter){.limit = 3, .ref = "b00006", .by_state = true, .state = RUN_QUEUED}, ids), 0);
     assert_int_equal(count_pages((struct store_filter){.limit = 3, .ref = "b00006", .tag = "fifth"}, ids), 1);
     assert_int_equal(count_pages((struct store_filter){.limit = 3, .ref = "nobody"}, ids), 0);
     int64_t counts[RUN_STATES];
@@ -269,7 +279,8 @@ static void test_states(void **state)
 static void test_attempts_and_queue(void **state)
 {
     (void)state;
-    int64_t low = fixture_submit("low", NULL, 0), high = fixture_submit("high", NULL, 5), low2 = fixture_submit("l2", NULL, 0);
+    int64_t low = fixture_submit("low", NULL, 0), high = fixture_submit("high", NULL, 5),
+            low2 = fixture_submit("l2", NULL, 0);
     struct store_queued *q;
     size_t n;
     OK(store_queue(conn, 10, &q, &n, &fixture_err));
@@ -328,8 +339,12 @@ static void test_import(void **state)
     enum { N = 5000 };
     struct store_import_row *rows = calloc(N, sizeof *rows);
     for (int i = 0; i < N; i++) /* every tenth step was recorded */
-        rows[i] = (struct store_import_row){.step = 10 * i, .tokens = 1000 * i, .epoch = i / 1000.0, .loss = 1.0 / (i + 1),
-                                            .val_loss = i == 1000 ? 0.5 : 2.0, .has_val_loss = i % 1000 == 0};
+        rows[i] = (struct store_import_row){.step = 10 * i,
+                                            .tokens = 1000 * i,
+                                            .epoch = i / 1000.0,
+                                            .loss = 1.0 / (i + 1),
+                                            .val_loss = i == 1000 ? 0.5 : 2.0,
+                                            .has_val_loss = i % 1000 == 0};
     int64_t id, again;
     bool repeated;
     const char *const tags[] = {"foreign"};
@@ -372,7 +387,8 @@ static void test_import(void **state)
 static void test_real_columns_keep_every_bit(void **state)
 {
     (void)state;
-    const double values[] = {-0.0, 5e-324, 1.7976931348623157e308, 0.1, 1.0, 9007199254740993.0, INFINITY, -INFINITY, NAN};
+    const double values[] = {-0.0,      5e-324, 1.7976931348623157e308, 0.1, 1.0, 9007199254740993.0, INFINITY,
+                             -INFINITY, NAN};
     int64_t id = fixture_submit("r", NULL, 0);
     struct store_block *b;
     OK(store_begin(conn, &fixture_err));

@@ -19,8 +19,13 @@ static int ended, in_order, closed_calls;
 static int insert(struct store_conn *c, void *arg, struct err *err)
 {
     struct work *w = arg;
-    struct store_new_run r = {.name = "r", .spec = "{}", .spec_hash = "", .data = "", .cpus = w->number,
-                              .total_steps = STORE_UNKNOWN, .params = STORE_UNKNOWN};
+    struct store_new_run r = {.name = "r",
+                              .spec = "{}",
+                              .spec_hash = "",
+                              .data = "",
+                              .cpus = w->number,
+                              .total_steps = STORE_UNKNOWN,
+                              .params = STORE_UNKNOWN};
     int64_t id;
     bool repeated;
     int rc = store_submit(c, NULL, &r, 1, NULL, 0, 1, &id, &repeated, err);

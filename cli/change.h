@@ -4,8 +4,8 @@
 
 struct cli;
 
-/* POST /v1/runs/REF/ACTION for each positional argument; a failure does not keep the others from being tried, except that
- * of a daemon that is not there. Prints "id name: state", or {"runs":[...]}. Returns the exit status. */
+/* POST /v1/runs/REF/ACTION for each positional argument; a failure does not keep the others from being tried, except
+ * that of a daemon that is not there. Prints "id name: state", or {"runs":[...]}. Returns the exit status. */
 int change_runs(struct cli *cli, const char *action);
 
 #endif

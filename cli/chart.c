@@ -27,7 +27,8 @@ struct canvas {
 
 static struct cell *cell_at(struct canvas *c, int column, int row)
 {
-    return column >= 0 && column < c->columns && row >= 0 && row < c->rows ? &c->cells[row * c->columns + column] : NULL;
+    return column >= 0 && column < c->columns && row >= 0 && row < c->rows ? &c->cells[row * c->columns + column]
+                                                                           : NULL;
 }
 
 static void put_dot(struct canvas *c, long x, long y, int colour)

@@ -1,5 +1,6 @@
-/* chart.h: curves in a terminal, in Braille dots (two by four a cell). Each series has a colour and a letter; the letter
- * stands at the curve's end and in the legend, and, where there are no colours, here and there on the curve too. */
+/* chart.h: curves in a terminal, in Braille dots (two by four a cell). Each series has a colour and a letter; the
+ * letter stands at the curve's end and in the legend, and, where there are no colours, here and there on the curve too.
+ */
 #ifndef BAKA_CLI_CHART_H
 #define BAKA_CLI_CHART_H
 

@@ -1,6 +1,6 @@
-/* columns.h: printing the API's {"columns":[...],"rows":[[...]]} as CSV or as an array of objects, page by page. Doubles
- * have 17 significant digits, so each reads back as itself; nan, inf and -inf are words in CSV and strings in JSON; null
- * is an empty cell or null. */
+/* columns.h: printing the API's {"columns":[...],"rows":[[...]]} as CSV or as an array of objects, page by page.
+ * Doubles have 17 significant digits, so each reads back as itself; nan, inf and -inf are words in CSV and strings in
+ * JSON; null is an empty cell or null. */
 #ifndef BAKA_CLI_COLUMNS_H
 #define BAKA_CLI_COLUMNS_H
 
@@ -11,7 +11,7 @@
 struct columns {
     FILE *out;
     bool json;
-    bool started;  /* the header or the opening bracket is out */
+    bool started;   /* the header or the opening bracket is out */
     long long rows; /* printed so far */
 };
 

@@ -99,7 +99,8 @@ static int lower_first(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
     if (isnan(x->best) || isnan(y->best))
-        return isnan(x->best) != isnan(y->best) ? (isnan(x->best) ? 1 : -1) : (x->index > y->index) - (x->index < y->index);
+        return isnan(x->best) != isnan(y->best) ? (isnan(x->best) ? 1 : -1)
+                                                : (x->index > y->index) - (x->index < y->index);
     return x->best != y->best ? (x->best > y->best ? 1 : -1) : (x->index > y->index) - (x->index < y->index);
 }
 
@@ -121,9 +122,13 @@ static size_t choose(const struct comparison *c, size_t max_runs, bool *drawn)
 static void add_series(struct comparison_plot *p, const char *label, const char *detail,
                        const struct comparison_curve *curve, size_t run, bool faint)
 {
-    p->series[p->plot.series_count++] = (struct plot_series){
-        .label = label, .detail = detail, .x = curve->epoch, .y = curve->loss, .count = curve->count,
-        .colour = (int)run, .faint = faint};
+    p->series[p->plot.series_count++] = (struct plot_series){.label = label,
+                                                             .detail = detail,
+                                                             .x = curve->epoch,
+                                                             .y = curve->loss,
+                                                             .count = curve->count,
+                                                             .colour = (int)run,
+                                                             .faint = faint};
 }
 
 /* The arrows of the winner over drawn runs, the closest contender (lowest best) first. */
@@ -156,9 +161,12 @@ static void add_arrows(const struct comparison *c, const bool *drawn, size_t max
             snprintf(text, sizeof *p->texts, "%.2f\u00d7 more tokens", 1 / ratio);
         else
             snprintf(text, sizeof *p->texts, "passes here");
-        p->arrows[p->plot.arrow_count++] = (struct plot_arrow){
-            .winner_x = run_number(next, "epoch"), .winner_y = run_number(next, "loss"),
-            .loser_x = run_number(next, "loser_epoch"), .loser_y = above, .colour = (int)c->winner, .text = text};
+        p->arrows[p->plot.arrow_count++] = (struct plot_arrow){.winner_x = run_number(next, "epoch"),
+                                                               .winner_y = run_number(next, "loss"),
+                                                               .loser_x = run_number(next, "loser_epoch"),
+                                                               .loser_y = above,
+                                                               .colour = (int)c->winner,
+                                                               .text = text};
     }
 }
 
@@ -166,8 +174,10 @@ void comparison_plot_init(const struct comparison *c, size_t max_runs, size_t ma
                           struct comparison_plot *out, size_t *left_out)
 {
     bool *drawn = calloc(c->count + 1, sizeof *drawn);
-    struct comparison_plot p = {.plot = {.title = c->on_validation ? "validation loss" : "training loss (means over 1/20 epoch)",
-                                         .x_label = "epoch", .y_label = "loss (nats a prediction)"}};
+    struct comparison_plot p = {
+        .plot = {.title = c->on_validation ? "validation loss" : "training loss (means over 1/20 epoch)",
+                 .x_label = "epoch",
+                 .y_label = "loss (nats a prediction)"}};
     p.series = calloc(2 * c->count + 1, sizeof *p.series);
     p.arrows = calloc(max_arrows + 1, sizeof *p.arrows);
     p.texts = calloc(c->count + max_arrows + 1, sizeof *p.texts);

@@ -101,8 +101,10 @@ static int read_header(struct reader *r, struct curve_csv *out, struct err *err)
     }
     for (int i = 0; i < COLUMN_VAL_LOSS; i++)
         if (!seen[i])
-            return err_set(err, ERR_INVALID, "%s line %ld: the header has no column %s (step, epoch, tokens and loss are "
-                           "needed, val_loss may be there)", r->what, r->line, names[i]);
+            return err_set(err, ERR_INVALID,
+                           "%s line %ld: the header has no column %s (step, epoch, tokens and loss are "
+                           "needed, val_loss may be there)",
+                           r->what, r->line, names[i]);
     return 0;
 }
 
@@ -134,7 +136,8 @@ static int read_real(const struct reader *r, const char *cell, const char *name,
         *out = value;
         return 0;
     }
-    snprintf(text, sizeof text, "%s has to be a %s", name, finite ? "number of at least 0" : "number, nan, inf or -inf");
+    snprintf(text, sizeof text, "%s has to be a %s", name,
+             finite ? "number of at least 0" : "number, nan, inf or -inf");
     return fail(r, err, text, *cell ? cell : " ");
 }
 

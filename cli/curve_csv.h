@@ -1,6 +1,6 @@
-/* curve_csv.h: reading a foreign curve: CSV with a header that names at least step, epoch, tokens and loss, in any order;
- * val_loss may be there. Quotes around cells, white space, CRLF, a byte order mark and empty lines are tolerated.
- * Thread: any. */
+/* curve_csv.h: reading a foreign curve: CSV with a header that names at least step, epoch, tokens and loss, in any
+ * order; val_loss may be there. Quotes around cells, white space, CRLF, a byte order mark and empty lines are
+ * tolerated. Thread: any. */
 #ifndef BAKA_CLI_CURVE_CSV_H
 #define BAKA_CLI_CURVE_CSV_H
 
@@ -22,8 +22,8 @@ struct curve_csv {
     char ignored[256]; /* names of further columns, ", " between them; "" when there are none */
 };
 
-/* Steps are whole, at least 0 and ascend from row to row; tokens are whole and at least 0; epochs are finite and at least
- * 0. ERR_INVALID names the line. The caller finishes out on success. `what` names the text in errors. */
+/* Steps are whole, at least 0 and ascend from row to row; tokens are whole and at least 0; epochs are finite and at
+ * least 0. ERR_INVALID names the line. The caller finishes out on success. `what` names the text in errors. */
 int curve_csv_parse(const char *text, size_t size, const char *what, struct curve_csv *out, struct err *err);
 void curve_csv_finish(struct curve_csv *c);
 

@@ -1,5 +1,5 @@
-/* follow.c: see follow.h. The runs are followed in groups through event streams, a group until all its runs have ended: a
- * stream begins with the state of each run, so a new stream after a restart of the daemon misses nothing. */
+/* follow.c: see follow.h. The runs are followed in groups through event streams, a group until all its runs have ended:
+ * a stream begins with the state of each run, so a new stream after a restart of the daemon misses nothing. */
 #include "cli/follow.h"
 
 #include <math.h>
@@ -73,8 +73,8 @@ static void add_line(struct follow *f, const cJSON *run)
         return;
     }
     int done = (int)(share * 20);
-    panel_line(&f->panel, "%-24.24s %.*s%.*s %3.0f%%  epoch %s  loss %s  %s tok/s  %s left", run_text(run, "name"), done,
-               full, 20 - done, empty, floor(100 * share), run_format_epoch(run_number(run, "epoch"), epoch),
+    panel_line(&f->panel, "%-24.24s %.*s%.*s %3.0f%%  epoch %s  loss %s  %s tok/s  %s left", run_text(run, "name"),
+               done, full, 20 - done, empty, floor(100 * share), run_format_epoch(run_number(run, "epoch"), epoch),
                run_format_loss(run_number(run, "train_loss"), loss), run_format_count(run_number(run, "tok_s"), rate),
                run_format_seconds(run_number(run, "eta_s"), left));
 }
@@ -202,8 +202,8 @@ static int stream_group(struct follow *f, struct group *g, struct err *err)
     client_url_start(&url, "/v1/stream");
     for (int i = 0; i < g->count; i++)
         client_url_param(&url, "ref", "%s", g->ids[i]);
-    struct client_stream stream = {.on_event = on_event, .on_tick = on_tick, .arg = g,
-                                   .timeout_ms = f->deadline_us ? left_ms(f) : 0};
+    struct client_stream stream = {
+        .on_event = on_event, .on_tick = on_tick, .arg = g, .timeout_ms = f->deadline_us ? left_ms(f) : 0};
     int rc = client_stream(f->client, client_url_text(&url), &stream, err);
     client_url_finish(&url);
     return rc;

@@ -8,8 +8,8 @@ struct cli;
 struct client;
 
 /* Follows the runs (an array of RUN objects with at least id, name and state; brought up to date in place) until each
- * has ended. Prints a line on standard output as each ends (with --json: {"runs":[RUN...],"timed_out":bool} at the end),
- * and on a terminal live lines on standard error. A daemon that goes away is waited for.
+ * has ended. Prints a line on standard output as each ends (with --json: {"runs":[RUN...],"timed_out":bool} at the
+ * end), and on a terminal live lines on standard error. A daemon that goes away is waited for.
  *
  * timeout_s: 0 is a look without waiting; negative: none. Returns CLI_DONE when all finished, CLI_FAILED when one ended
  * otherwise, the time was over or the daemon answered with an error. */

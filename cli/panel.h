@@ -9,8 +9,8 @@ enum { PANEL_LINES = 16, PANEL_LINE_SIZE = 512 };
 
 struct panel {
     bool active;
-    int drawn;            /* lines on the screen */
-    int count;            /* lines of the next drawing */
+    int drawn; /* lines on the screen */
+    int count; /* lines of the next drawing */
     long long drawn_us;
     char lines[PANEL_LINES][PANEL_LINE_SIZE];
 };

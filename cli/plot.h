@@ -8,11 +8,11 @@
 
 struct plot_series {
     const char *label;
-    const char *detail; /* stands behind the label in the legend, as "best 1.512"; NULL for none */
+    const char *detail;  /* stands behind the label in the legend, as "best 1.512"; NULL for none */
     const double *x, *y; /* a point with a value that is not finite breaks the line */
     size_t count;
-    int colour;  /* index into the drawer's palette; series that belong together share it */
-    bool faint;  /* drawn thin, without a legend entry, and last in line for a say in the range of y */
+    int colour; /* index into the drawer's palette; series that belong together share it */
+    bool faint; /* drawn thin, without a legend entry, and last in line for a say in the range of y */
 };
 
 /* From the loser's best back to where the winner passed it. */

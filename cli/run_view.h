@@ -18,9 +18,9 @@ double run_number(const cJSON *run, const char *key);
 bool run_state_is_ended(const char *state);
 
 /* All of these give "-" for NaN. */
-const char *run_format_loss(double loss, char out[RUN_VIEW_SIZE]);      /* "1.5123", "inf" */
-const char *run_format_count(double n, char out[RUN_VIEW_SIZE]);        /* "1.57M" */
-const char *run_format_epoch(double epoch, char out[RUN_VIEW_SIZE]);    /* "3", "1.86" */
+const char *run_format_loss(double loss, char out[RUN_VIEW_SIZE]);   /* "1.5123", "inf" */
+const char *run_format_count(double n, char out[RUN_VIEW_SIZE]);     /* "1.57M" */
+const char *run_format_epoch(double epoch, char out[RUN_VIEW_SIZE]); /* "3", "1.86" */
 const char *run_format_seconds(double seconds, char out[RUN_VIEW_SIZE]);
 const char *run_format_bytes(double bytes, char out[RUN_VIEW_SIZE]);
 /* Share of the steps done: "43%", NaN where the number of steps is not known. */

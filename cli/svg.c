@@ -6,8 +6,17 @@
 #include <string.h>
 #include "cli/plot.h"
 
-enum { LEFT = 72, TOP = 56, PLOT_WIDTH = 680, PLOT_HEIGHT_MIN = 400, BOTTOM = 64, LEGEND_GAP = 24, LEGEND_WIDTH = 200,
-       LEGEND_LINE = 38, NOTE_HALF = 80 /* half the width of an arrow's text, about */ };
+enum {
+    LEFT = 72,
+    TOP = 56,
+    PLOT_WIDTH = 680,
+    PLOT_HEIGHT_MIN = 400,
+    BOTTOM = 64,
+    LEGEND_GAP = 24,
+    LEGEND_WIDTH = 200,
+    LEGEND_LINE = 38,
+    NOTE_HALF = 80 /* half the width of an arrow's text, about */
+};
 
 /* Okabe & Ito's colours, apart from each other for the colour-blind too, without their yellow (too light here). */
 static const char *const palette[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333"};
@@ -116,17 +125,20 @@ static void print_axes(const struct view *v, const struct plot *p)
     size_t n = plot_ticks(&v->y, (size_t)(v->height / 40), ticks);
     for (size_t i = 0; i < n; i++) {
         double y = place_y(v, ticks[i].value);
-        fprintf(v->out, "<path class=\"grid\" d=\"M%d %.2f h%d\"/><text x=\"%d\" y=\"%.2f\" text-anchor=\"end\">%s</text>\n",
+        fprintf(v->out,
+                "<path class=\"grid\" d=\"M%d %.2f h%d\"/><text x=\"%d\" y=\"%.2f\" text-anchor=\"end\">%s</text>\n",
                 LEFT, y, PLOT_WIDTH, LEFT - 8, y + 4, ticks[i].label);
     }
     n = plot_ticks(&v->x, 11, ticks);
     for (size_t i = 0; i < n; i++) {
         double x = place_x(v, ticks[i].value);
-        fprintf(v->out, "<path class=\"axis\" d=\"M%.2f %d v5\"/><text x=\"%.2f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
+        fprintf(v->out,
+                "<path class=\"axis\" d=\"M%.2f %d v5\"/><text x=\"%.2f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
                 x, bottom, x, bottom + 20, ticks[i].label);
     }
     fprintf(v->out, "<path class=\"axis\" d=\"M%d %d V%d H%d\"/>\n", LEFT, TOP, bottom, LEFT + PLOT_WIDTH);
-    fprintf(v->out, "<text class=\"label\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT + PLOT_WIDTH / 2, bottom + 46);
+    fprintf(v->out, "<text class=\"label\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT + PLOT_WIDTH / 2,
+            bottom + 46);
     print_escaped(v->out, p->x_label);
     fprintf(v->out, "</text>\n<text class=\"label\" text-anchor=\"middle\" transform=\"translate(22 %d) rotate(-90)\">",
             TOP + v->height / 2);
@@ -189,8 +201,10 @@ static void print_legend(const struct view *v, const struct plot *p)
         y += LEGEND_LINE;
     }
     if (faint)
-        fprintf(v->out, "<path class=\"faint\" stroke=\"#333333\" d=\"M%d %d h28\"/><text class=\"muted\" x=\"%d\" y=\"%d\">"
-                "training loss</text>\n", x, y - 4, x + 36, y);
+        fprintf(v->out,
+                "<path class=\"faint\" stroke=\"#333333\" d=\"M%d %d h28\"/><text class=\"muted\" x=\"%d\" y=\"%d\">"
+                "training loss</text>\n",
+                x, y - 4, x + 36, y);
 }
 
 static const char style[] =
@@ -213,17 +227,22 @@ void svg_print(FILE *out, const struct plot *p)
     if (entries * LEGEND_LINE > v.height)
         v.height = entries * LEGEND_LINE;
     int width = LEFT + PLOT_WIDTH + LEGEND_GAP + LEGEND_WIDTH, height = TOP + v.height + BOTTOM;
-    fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-            "height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>", width, height, width, height);
+    fprintf(out,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
+            "height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
+            width, height, width, height);
     print_escaped(out, p->title);
-    fprintf(out, "</title>\n%s<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n<text class=\"title\" x=\"%d\" y=\"32\">",
+    fprintf(out,
+            "</title>\n%s<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n<text class=\"title\" x=\"%d\" y=\"32\">",
             style, width, height, LEFT);
     print_escaped(out, p->title);
     fputs("</text>\n", out);
     if (plot_x_axis(p, &v.x) && plot_y_axis(p, &v.y)) {
         print_axes(&v, p);
-        fprintf(out, "<clipPath id=\"area\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n"
-                "<g clip-path=\"url(#area)\">\n", LEFT, TOP, PLOT_WIDTH + 2, v.height + 2);
+        fprintf(out,
+                "<clipPath id=\"area\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n"
+                "<g clip-path=\"url(#area)\">\n",
+                LEFT, TOP, PLOT_WIDTH + 2, v.height + 2);
         for (size_t i = 0; i < p->series_count; i++)
             print_series(&v, &p->series[i]);
         fputs("</g>\n", out);

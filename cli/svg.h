@@ -7,7 +7,8 @@
 struct plot;
 
 /* Always a whole, well-formed document, also when there is nothing to draw. Series with many points keep the first, the
- * lowest, the highest and the last of each half pixel, so nothing visible is lost. Write errors stay with the stream. */
+ * lowest, the highest and the last of each half pixel, so nothing visible is lost. Write errors stay with the stream.
+ */
 void svg_print(FILE *out, const struct plot *p);
 
 #endif

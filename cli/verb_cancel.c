@@ -13,9 +13,11 @@ const struct verb verb_cancel = {
     .path = "cancel",
     .arguments = "RUN... [--json]",
     .summary = "stop runs, or take them from the queue",
-    .help = "RUN is an id or a name (the newest run of that name). A queued run is cancelled at once; a running one finishes its\n"
-            "step, writes a checkpoint and ends (see it with `bakactl show`). What was recorded stays; `bakactl retry` goes on\n"
-            "from there. The other runs are still tried when one cannot be cancelled; the exit status is 1 then.\n"
+    .help = "RUN is an id or a name (the newest run of that name). A queued run is\n"
+            "cancelled at once; a running one finishes its step, writes a checkpoint and\n"
+            "ends (see it with `bakactl show`). What was recorded stays; `bakactl retry`\n"
+            "goes on from there. The other runs are still tried when one cannot be\n"
+            "cancelled; the exit status is 1 then.\n"
             "\n"
             "Examples:\n"
             "  bakactl cancel b00012\n"

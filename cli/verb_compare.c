@@ -83,7 +83,10 @@ static void print_styled(const struct comparison *c, const char *text)
     for (const char *line = text; *line; row++) {
         const char *end = strchrnul(line, '\n');
         bool bold = row >= 0 && row == c->winner && c->count > 1;
-        printf("%s%.*s%s\n", output_style(stdout, bold ? STYLE_BOLD : row < 0 ? STYLE_DIM : STYLE_PLAIN),
+        printf("%s%.*s%s\n",
+               output_style(stdout, bold      ? STYLE_BOLD
+                                    : row < 0 ? STYLE_DIM
+                                              : STYLE_PLAIN),
                (int)(end - line), line, output_style(stdout, STYLE_PLAIN));
         line = *end ? end + 1 : end;
     }
@@ -92,7 +95,8 @@ static void print_styled(const struct comparison *c, const char *text)
 /* Two tables, what was learnt and what it cost, where one does not fit the terminal. */
 static void print_table(const struct comparison *c)
 {
-    static const enum column all[] = {PARAMS, TOKENS, EPOCHS, TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, TOK_S, TIME, MEMORY};
+    static const enum column all[] = {PARAMS,     TOKENS, EPOCHS, TRAIN, VAL,   BEST_VAL,
+                                      PERPLEXITY, BITS,   TOK_S,  TIME,  MEMORY};
     static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS};
     static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, TIME, MEMORY};
     char *text = table_text(c, all, sizeof all / sizeof *all);
@@ -114,8 +118,8 @@ static void print_chart(const struct comparison *c)
     size_t left_out;
     comparison_plot_init(c, CHART_RUNS, CHART_ARROWS, false, &plot, &left_out);
     int width = output_width();
-    chart_print(stdout, &plot.plot, &(struct chart_options){width > 140 ? 140 : width, CHART_HEIGHT,
-                                                            output_has_colour(stdout)});
+    chart_print(stdout, &plot.plot,
+                &(struct chart_options){width > 140 ? 140 : width, CHART_HEIGHT, output_has_colour(stdout)});
     if (left_out)
         printf("%sthe %d lowest are drawn, %zu more are in the table%s\n", output_style(stdout, STYLE_DIM), CHART_RUNS,
                left_out, output_style(stdout, STYLE_PLAIN));
@@ -262,11 +266,13 @@ const struct verb verb_compare = {
     .path = "compare",
     .arguments = "RUN|TAG... [--svg FILE] [--csv|--json]",
     .summary = "runs side by side: who won, and when",
-    .help = "A table, the curves, and for each pair the arrow: the first evaluation of the winner from which all its later ones\n"
-            "are below the loser's best, and how many times fewer tokens that took than the loser took to its best. Curves are\n"
-            "validation losses, or, where a run has none, training losses as means over 1/20 epoch. A last crossing of the\n"
-            "curves is told beside it; it is another thing. A tag stands for all its runs.\n"
-            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"notes\"}, see docs/architecture.md.\n"
+    .help = "A table, the curves, and for each pair the arrow: the first evaluation of the\n"
+            "winner from which all its later ones are below the loser's best, and how many\n"
+            "times fewer tokens that took than the loser took to its best. Curves are\n"
+            "validation losses, or, where a run has none, training losses as means over\n"
+            "1/20 epoch. A last crossing of the curves is told beside it; it is another\n"
+            "thing. A tag stands for all its runs. With --json:\n"
+            "{\"runs\",\"arrows\",\"crosses\",\"undecided\",\"notes\"}, see docs/architecture.md.\n"
             "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"

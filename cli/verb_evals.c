@@ -38,8 +38,10 @@ const struct verb verb_evals = {
     .path = "evals",
     .arguments = "RUN [--csv|--json]",
     .summary = "each evaluation of a run",
-    .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte, oldest first; split is val or train, the loss is in\n"
-            "nats a prediction. Doubles have 17 digits; nan, inf, -inf are words (strings in JSON); what is not known is empty.\n"
+    .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte, oldest first;\n"
+            "split is val or train, the loss is in nats a prediction. Doubles have 17\n"
+            "digits; nan, inf, -inf are words (strings in JSON); what is not known is\n"
+            "empty.\n"
             "\n"
             "Example:\n"
             "  bakactl evals elephant | column -s, -t\n",

@@ -121,9 +121,11 @@ const struct verb verb_import = {
     .path = "import",
     .arguments = "FILE.csv --name NAME [--tag TAG]... [--json]",
     .summary = "a curve from elsewhere as a run to compare with",
-    .help = "FILE.csv has a header with step, epoch, tokens, loss and, if there are evaluations, val_loss, in any order; other\n"
-            "columns are not used. Losses are nats a prediction; nan, inf and -inf are allowed; an empty val_loss is no\n"
-            "evaluation. Steps ascend. Nothing is imported when a line is wrong: the error names it.\n"
+    .help = "FILE.csv has a header with step, epoch, tokens, loss and, if there are\n"
+            "evaluations, val_loss, in any order; other columns are not used. Losses are\n"
+            "nats a prediction; nan, inf and -inf are allowed; an empty val_loss is no\n"
+            "evaluation. Steps ascend. Nothing is imported when a line is wrong: the error\n"
+            "names it.\n"
             "\n"
             "Examples:\n"
             "  bakactl import pythia.csv --name pythia-14m --tag ffn\n"

@@ -1,5 +1,5 @@
-/* verb_list.c: bakactl list: the runs, a line each. Pages are fetched until the last; a plain list leaves out all but the
- * newest ended runs, so that a queue of thousands fits a screen. */
+/* verb_list.c: bakactl list: the runs, a line each. Pages are fetched until the last; a plain list leaves out all but
+ * the newest ended runs, so that a queue of thousands fits a screen. */
 #include "cli/verb.h"
 
 #include <stdlib.h>
@@ -55,9 +55,10 @@ static void add_row(struct table *table, const cJSON *run)
     bool ended = run_state_is_ended(state);
     table_cell(table, "%s", run_text(run, "id"));
     table_cell(table, "%s", run_text(run, "name"));
-    table_cell(table, "%s", cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")) ? "cancelling"
-                            : strcmp(run_text(run, "kind"), "import") == 0                    ? "imported"
-                                                                                              : state);
+    table_cell(table, "%s",
+               cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")) ? "cancelling"
+               : strcmp(run_text(run, "kind"), "import") == 0                    ? "imported"
+                                                                                 : state);
     table_cell(table, "%s", run_format_share(run, text));
     table_cell(table, "%s", run_format_epoch(run_number(run, "epoch"), text));
     table_cell(table, "%s", run_format_loss(run_number(run, "train_loss"), text));
@@ -75,8 +76,8 @@ static void print_table(const cJSON *runs, int skip_ended)
         const char *title;
         enum table_align align;
     } columns[] = {
-        {"ID", TABLE_LEFT},     {"NAME", TABLE_LEFT},      {"STATE", TABLE_LEFT},   {"DONE", TABLE_RIGHT},
-        {"EPOCH", TABLE_RIGHT}, {"TRAIN", TABLE_RIGHT},    {"VAL", TABLE_RIGHT},    {"TOK/S", TABLE_RIGHT},
+        {"ID", TABLE_LEFT},         {"NAME", TABLE_LEFT},   {"STATE", TABLE_LEFT}, {"DONE", TABLE_RIGHT},
+        {"EPOCH", TABLE_RIGHT},     {"TRAIN", TABLE_RIGHT}, {"VAL", TABLE_RIGHT},  {"TOK/S", TABLE_RIGHT},
         {"LEFT/TOOK", TABLE_RIGHT}, {"REASON", TABLE_LEFT},
     };
     struct table *table = table_create();
@@ -136,9 +137,10 @@ const struct verb verb_list = {
     .path = "list",
     .arguments = "[RUN|TAG] [--state STATE] [--tag TAG] [--all] [--json]",
     .summary = "the runs, oldest first",
-    .help = "States: queued, blocked, starting, running, paused, finished, stopped, failed, diverged, cancelled.\n"
-            "TRAIN is the mean loss of the last 1/20 epoch, VAL the newest validation loss, LEFT/TOOK the time that a running\n"
-            "run still needs or that an ended one took. --json prints {\"runs\":[...]} with all runs that match.\n"
+    .help = "States: queued, blocked, starting, running, paused, finished, stopped, failed,\n"
+            "diverged, cancelled. TRAIN is the mean loss of the last 1/20 epoch, VAL the\n"
+            "newest validation loss, LEFT/TOOK the time that a running run still needs or\n"
+            "that an ended one took. --json prints {\"runs\":[...]} with all runs that match.\n"
             "\n"
             "Examples:\n"
             "  bakactl list\n"

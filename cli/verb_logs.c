@@ -1,5 +1,5 @@
-/* verb_logs.c: bakactl logs RUN: what keeper and trainer wrote. Following asks again twice a second, goes over to a newer
- * attempt when there is one, and ends with the run. */
+/* verb_logs.c: bakactl logs RUN: what keeper and trainer wrote. Following asks again twice a second, goes over to a
+ * newer attempt when there is one, and ends with the run. */
 #include "cli/verb.h"
 
 #include <inttypes.h>
@@ -70,7 +70,8 @@ static int follow(struct tail *t, bool one_attempt, struct err *err)
         bool ended = run_state_is_ended(run_text(run, "state"));
         cJSON_Delete(run);
         bool newer = attempts > (double)t->attempt;
-        /* Read after the state: what an ended run wrote last is not missed. Before the first attempt there is no log. */
+        /* Read after the state: what an ended run wrote last is not missed. Before the first attempt there is no log.
+         */
         rc = attempts >= 1 ? print_rest(t, err) : 0;
         if (rc && rc != -ERR_NOT_FOUND)
             return rc;
@@ -115,8 +116,9 @@ const struct verb verb_logs = {
     .path = "logs",
     .arguments = "RUN [-f] [--attempt N] [--json]",
     .summary = "what a run's worker wrote",
-    .help = "Prints standard output and standard error of the worker. Each attempt has a log of its own. With --json: an object a\n"
-            "page, {\"attempt\",\"offset\",\"next\",\"text\",\"end\"}, one a line.\n"
+    .help = "Prints standard output and standard error of the worker. Each attempt has a\n"
+            "log of its own. With --json: an object a page,\n"
+            "{\"attempt\",\"offset\",\"next\",\"text\",\"end\"}, one a line.\n"
             "\n"
             "Examples:\n"
             "  bakactl logs elephant\n"

@@ -13,8 +13,9 @@ const struct verb verb_retry = {
     .path = "retry",
     .arguments = "RUN... [--json]",
     .summary = "queue runs again that ended without finishing",
-    .help = "RUN is an id or a name (the newest run of that name) in state failed, diverged, stopped or cancelled. It is queued\n"
-            "again and goes on from its newest good checkpoint, or from the beginning when there is none.\n"
+    .help = "RUN is an id or a name (the newest run of that name) in state failed,\n"
+            "diverged, stopped or cancelled. It is queued again and goes on from its newest\n"
+            "good checkpoint, or from the beginning when there is none.\n"
             "\n"
             "Example:\n"
             "  bakactl retry b00012 && bakactl wait b00012\n",

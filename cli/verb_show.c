@@ -75,7 +75,8 @@ static void print_progress(const cJSON *run)
         printf("time      %s at work%s%s, %s tokens/s, peak memory %s\n",
                run_format_seconds(run_number(run, "seconds"), a), isnan(run_number(run, "eta_s")) ? "" : ", left ",
                isnan(run_number(run, "eta_s")) ? "" : run_format_seconds(run_number(run, "eta_s"), b),
-               run_format_count(run_number(run, "tok_s"), c), run_format_bytes(run_number(run, "peak_memory_bytes"), d));
+               run_format_count(run_number(run, "tok_s"), c),
+               run_format_bytes(run_number(run, "peak_memory_bytes"), d));
     if (run_number(run, "nondeterminism") > 0)
         printf("%swarning   %.0f replayed steps came out otherwise under an equal numerics id%s\n",
                output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));
@@ -131,7 +132,8 @@ static void print_attempts(const cJSON *attempts)
                 fputs("  ", stdout);
             if (strlen(field->string) > 3 && strcmp(field->string + strlen(field->string) - 3, "_ms") == 0) {
                 char text[RUN_VIEW_SIZE];
-                printf("%.*s %s", (int)strlen(field->string) - 3, field->string, format_time(run_number(attempt, field->string), text));
+                printf("%.*s %s", (int)strlen(field->string) - 3, field->string,
+                       format_time(run_number(attempt, field->string), text));
             } else if (cJSON_IsString(field)) {
                 printf("%s ", field->string);
                 /* ids and hashes are 64 digits long: the first twelve tell them apart */
@@ -159,8 +161,8 @@ static void print_checkpoints(const cJSON *checkpoints)
             printf("  and %d older\n", count - 5);
             break;
         }
-        printf("  %s  %s  %s\n", run_text(checkpoint, "path"),
-               run_format_bytes(run_number(checkpoint, "bytes"), bytes), run_text(checkpoint, "mark"));
+        printf("  %s  %s  %s\n", run_text(checkpoint, "path"), run_format_bytes(run_number(checkpoint, "bytes"), bytes),
+               run_text(checkpoint, "mark"));
     }
 }
 
@@ -212,8 +214,9 @@ const struct verb verb_show = {
     .path = "show",
     .arguments = "RUN [--json]",
     .summary = "the story of one run",
-    .help = "RUN is an id or a name (the newest run of that name). Prints state and reason, progress, where its spec differs from\n"
-            "the defaults, its attempts, checkpoints and events (times are UTC).\n"
+    .help = "RUN is an id or a name (the newest run of that name). Prints state and reason,\n"
+            "progress, where its spec differs from the defaults, its attempts, checkpoints\n"
+            "and events (times are UTC).\n"
             "\n"
             "Examples:\n"
             "  bakactl show elephant\n"

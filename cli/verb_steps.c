@@ -66,10 +66,12 @@ const struct verb verb_steps = {
     .path = "steps",
     .arguments = "RUN [--csv|--json]",
     .summary = "each step of a run: loss, learning rate, gradient norm, speed",
-    .help = "Prints step,epoch,tokens,loss,lr,grad_norm,ms,tok_s, every step once, oldest first, also of a run that was\n"
-            "interrupted and resumed. Steps count from 1; a step's loss is that before its update; tokens are the predictions\n"
-            "counted so far; epoch = tokens / tokens an epoch. Doubles have 17 digits; nan, inf, -inf are words (strings in\n"
-            "JSON, which is an array of objects); what an imported curve does not have is empty (null).\n"
+    .help = "Prints step,epoch,tokens,loss,lr,grad_norm,ms,tok_s, every step once, oldest\n"
+            "first, also of a run that was interrupted and resumed. Steps count from 1; a\n"
+            "step's loss is that before its update; tokens are the predictions counted so\n"
+            "far; epoch = tokens / tokens an epoch. Doubles have 17 digits; nan, inf, -inf\n"
+            "are words (strings in JSON, which is an array of objects); what an imported\n"
+            "curve does not have is empty (null).\n"
             "\n"
             "Examples:\n"
             "  bakactl steps elephant > elephant.csv\n"

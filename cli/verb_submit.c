@@ -182,11 +182,13 @@ static const struct args_option options[] = {
 const struct verb verb_submit = {
     .name = "submit",
     .path = "submit",
-    .arguments = "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... [--wait]",
+    .arguments =
+        "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... [--wait]",
     .summary = "queue one experiment, or a sweep of many",
-    .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every field. \"-\" reads standard input.\n"
-            "Values are parsed by the type of the field. All runs of a submission are queued, or none.\n"
-            "Prints id, name and state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
+    .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every\n"
+            "field. \"-\" reads standard input. Values are parsed by the type of the field.\n"
+            "All runs of a submission are queued, or none. Prints id, name and state of\n"
+            "each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
             "\n"
             "Examples:\n"
             "  bakactl submit elephant.json\n"

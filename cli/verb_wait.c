@@ -31,10 +31,11 @@ const struct verb verb_wait = {
     .path = "wait",
     .arguments = "RUN|TAG... [--timeout SECONDS] [--json]",
     .summary = "wait until runs have ended",
-    .help = "Exits 0 when all of them finished, 1 when one ended otherwise (failed, diverged, stopped, cancelled) or when the\n"
-            "time is over. All are waited for, also when one has failed. Prints a line as each ends; on a terminal, live lines\n"
-            "with loss, speed and the time left. A daemon that is restarted meanwhile is waited for.\n"
-            "With --json: {\"runs\":[...],\"timed_out\":false} at the end.\n"
+    .help = "Exits 0 when all of them finished, 1 when one ended otherwise (failed,\n"
+            "diverged, stopped, cancelled) or when the time is over. All are waited for,\n"
+            "also when one has failed. Prints a line as each ends; on a terminal, live\n"
+            "lines with loss, speed and the time left. A daemon that is restarted meanwhile\n"
+            "is waited for. With --json: {\"runs\":[...],\"timed_out\":false} at the end.\n"
             "\n"
             "Examples:\n"
             "  bakactl wait elephant swiglu && bakactl compare elephant swiglu\n"

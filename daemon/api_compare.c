@@ -24,8 +24,8 @@ struct request {
     size_t points;
     int64_t ids[COMPARE_MAX_RUNS];
     size_t count;
-    struct loaded *loaded;     /* [count] */
-    struct compare_run *runs;  /* [count] */
+    struct loaded *loaded;    /* [count] */
+    struct compare_run *runs; /* [count] */
 };
 
 static void request_free(void *arg)

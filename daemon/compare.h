@@ -1,9 +1,9 @@
 /* compare.h: who won, and when. Pure: curves in; best points, arrows, crossings and sentences out.
  *
- * The arrow. `a` beats b's best at the first evaluation of `a` that is below b's best and has no later evaluation of `a`
- * at or above it. There is at most one arrow a pair: a -> b says that a's last evaluation is below b's minimum, so below
- * each of b's; b -> a would say the opposite of b's last one. Equal bests give none, for "below" is strict. A value
- * that is not finite is never below anything and never a minimum, so one that comes late takes the arrow away.
+ * The arrow. `a` beats b's best at the first evaluation of `a` that is below b's best and has no later evaluation of
+ * `a` at or above it. There is at most one arrow a pair: a -> b says that a's last evaluation is below b's minimum, so
+ * below each of b's; b -> a would say the opposite of b's last one. Equal bests give none, for "below" is strict. A
+ * value that is not finite is never below anything and never a minimum, so one that comes late takes the arrow away.
  *
  * Curves are the validation evaluations where both runs have some, else the training loss as means over 1/20 epoch.
  *
@@ -36,7 +36,8 @@ void compare_curve_finish(struct compare_curve *c);
 /* Index of the first finite minimum; -1 when there is none. */
 ptrdiff_t compare_curve_best(const struct compare_curve *c);
 
-/* Lowest and highest finite loss of neighbouring steps (NaN when none is finite); step, tokens and epoch of the last. */
+/* Lowest and highest finite loss of neighbouring steps (NaN when none is finite); step, tokens and epoch of the last.
+ */
 struct compare_extent {
     int64_t step, tokens;
     double epoch, min, max;
@@ -57,11 +58,11 @@ struct compare_train {
     int64_t steps_per_extent, in_extent;
 };
 
-/* extents: about how many are wanted at the end (between that and twice as many come, if there are as many steps), 0 for
- * none. */
+/* extents: about how many are wanted at the end (between that and twice as many come, if there are as many steps), 0
+ * for none. */
 int compare_train_init(struct compare_train *t, size_t extents, struct err *err);
-/* Steps in increasing order. A bucket is (k/20, (k+1)/20] epochs; its point carries its last step, and the plain mean of
- * its steps' losses (not finite if one of them is not). */
+/* Steps in increasing order. A bucket is (k/20, (k+1)/20] epochs; its point carries its last step, and the plain mean
+ * of its steps' losses (not finite if one of them is not). */
 int compare_train_add(struct compare_train *t, size_t count, const int64_t *step, const double *epoch,
                       const int64_t *tokens, const double *loss, struct err *err);
 /* Closes the last bucket, which may be shorter than the others. */

@@ -62,9 +62,10 @@ void compare_pair_text(const struct compare_run *a, const struct compare_run *b,
         const struct compare_run *low = a_lower ? a : b, *high = a_lower ? b : a;
         char at[32];
         epoch_text(a_lower ? ca->points[best_a].epoch : cb->points[best_b].epoch, at);
-        snprintf(out, COMPARE_TEXT_SIZE, "%s and %s: neither passes the other's best for good (%s was below at epoch %s "
-                 "but did not stay there; %s never reaches %s's best)", a->label, b->label, low->label, at,
-                 high->label, low->label);
+        snprintf(out, COMPARE_TEXT_SIZE,
+                 "%s and %s: neither passes the other's best for good (%s was below at epoch %s "
+                 "but did not stay there; %s never reaches %s's best)",
+                 a->label, b->label, low->label, at, high->label, low->label);
         return;
     }
     case COMPARE_UNKNOWN:

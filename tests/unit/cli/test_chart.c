@@ -29,8 +29,8 @@ static struct plot two_curves(struct plot_series series[2])
     fill();
     series[0] = (struct plot_series){"upper", "best 1.8", x, high, POINTS, 0, false};
     series[1] = (struct plot_series){"lower", NULL, x, low, POINTS, 1, false};
-    return (struct plot){.title = "validation loss", .x_label = "epoch", .y_label = "loss", .series = series,
-                         .series_count = 2};
+    return (struct plot){
+        .title = "validation loss", .x_label = "epoch", .y_label = "loss", .series = series, .series_count = 2};
 }
 
 static char *print(const struct plot *p, int width, int height, bool colour)
@@ -104,7 +104,8 @@ static void test_ticks(void **state)
             double room = 1e-6 * (axis.max - axis.min);
             assert_true(ticks[i].value >= axis.min - room && ticks[i].value <= axis.max + room);
             assert_true(i == 0 || ticks[i].value > ticks[i - 1].value);
-            assert_true(fabs(strtod(ticks[i].label, NULL) - ticks[i].value) <= 1e-5 * (axis.max - axis.min) + 1e-6 * fabs(ticks[i].value));
+            assert_true(fabs(strtod(ticks[i].label, NULL) - ticks[i].value) <=
+                        1e-5 * (axis.max - axis.min) + 1e-6 * fabs(ticks[i].value));
         }
     }
 }
@@ -167,7 +168,8 @@ static void test_dots(void **state)
 {
     (void)state;
     const double ends[] = {0, 1}, level[] = {1, 1}, frame[] = {0, 2};
-    struct plot_series series[2] = {{"flat", NULL, ends, level, 2, 0, false}, {"frame", NULL, ends, frame, 2, 1, false}};
+    struct plot_series series[2] = {{"flat", NULL, ends, level, 2, 0, false},
+                                    {"frame", NULL, ends, frame, 2, 1, false}};
     struct plot p = {.title = "t", .x_label = "x", .y_label = "y", .series = series, .series_count = 1};
     char *text = print(&p, 60, 8, true);
     int rows_with_dots = 0;
@@ -205,7 +207,12 @@ static void test_many_and_broken(void **state)
     for (int i = 0; i < 80; i++)
         series[i] = (struct plot_series){"s", NULL, x, i % 2 ? low : high, POINTS, i, false};
     struct plot_arrow arrow = {1e300, 1.6, -1e300, -1e300, 3, "far"};
-    struct plot p = {.title = "t", .x_label = "x", .y_label = "y", .series = series, .series_count = 80, .arrows = &arrow,
+    struct plot p = {.title = "t",
+                     .x_label = "x",
+                     .y_label = "y",
+                     .series = series,
+                     .series_count = 80,
+                     .arrows = &arrow,
                      .arrow_count = 1};
     char *text = print(&p, 80, 15, false);
     assert_true(strlen(text) > 100);
@@ -215,10 +222,14 @@ static void test_many_and_broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_axis_ignores_the_start), cmocka_unit_test(test_axis_odd_data),
-        cmocka_unit_test(test_ticks),                  cmocka_unit_test(test_chart_fits),
-        cmocka_unit_test(test_letters_and_order),      cmocka_unit_test(test_dots),
-        cmocka_unit_test(test_nothing_to_draw),        cmocka_unit_test(test_many_and_broken),
+        cmocka_unit_test(test_axis_ignores_the_start),
+        cmocka_unit_test(test_axis_odd_data),
+        cmocka_unit_test(test_ticks),
+        cmocka_unit_test(test_chart_fits),
+        cmocka_unit_test(test_letters_and_order),
+        cmocka_unit_test(test_dots),
+        cmocka_unit_test(test_nothing_to_draw),
+        cmocka_unit_test(test_many_and_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

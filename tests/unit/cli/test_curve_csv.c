@@ -69,11 +69,13 @@ static void test_errors(void **state)
     expect_error("step,epoch,tokens,loss\n1,0,1,2\n\n1,0,2,2\n", "line 4: step 1 follows step 1");
     expect_error("step,epoch,tokens,loss\n1,0,1\n", "line 2: fewer cells");
     expect_error("step,epoch,tokens,loss\n1,0,1,2,3\n", "line 2: more cells");
-    expect_error("step,epoch,tokens,loss\n1.5,0,1,2\n", "line 2: step has to be a whole number of at least 0, not \"1.5\"");
+    expect_error("step,epoch,tokens,loss\n1.5,0,1,2\n",
+                 "line 2: step has to be a whole number of at least 0, not \"1.5\"");
     expect_error("step,epoch,tokens,loss\n-1,0,1,2\n", "line 2: step");
     expect_error("step,epoch,tokens,loss\n99999999999999999999,0,1,2\n", "line 2: step");
     expect_error("step,epoch,tokens,loss\n1,nan,1,2\n", "line 2: epoch");
-    expect_error("step,epoch,tokens,loss\n1,0,1,abc\n", "line 2: loss has to be a number, nan, inf or -inf, not \"abc\"");
+    expect_error("step,epoch,tokens,loss\n1,0,1,abc\n",
+                 "line 2: loss has to be a number, nan, inf or -inf, not \"abc\"");
     expect_error("step,epoch,tokens,loss\n1,0,1,\n", "line 2: loss");
     expect_error("step,epoch,tokens,loss\n1,0,1,0x10\n", "line 2: loss");
     expect_error("step,epoch,tokens,loss\n1,0,1,\"2\n", "line 2: a quote is not closed");

@@ -95,8 +95,13 @@ static void test_escapes(void **state)
     const double x[] = {0, 1, 2}, y[] = {3, 2, 1};
     struct plot_series s = {"a<b & \"c\"\x01", "<best>", x, y, 3, 0, false};
     struct plot_arrow a = {1, 2, 2, 1, 0, "1.61\u00d7 <fewer> & more"};
-    struct plot p = {.title = "</title><script>", .x_label = "x & x", .y_label = "y < y", .series = &s, .series_count = 1,
-                     .arrows = &a, .arrow_count = 1};
+    struct plot p = {.title = "</title><script>",
+                     .x_label = "x & x",
+                     .y_label = "y < y",
+                     .series = &s,
+                     .series_count = 1,
+                     .arrows = &a,
+                     .arrow_count = 1};
     char *text = print(&p);
     check_xml(text);
     assert_null(strstr(text, "<script"));
@@ -159,8 +164,8 @@ static void test_odd_plots(void **state)
     for (int i = 0; i < 60; i++)
         s[i] = (struct plot_series){"s", i % 2 ? "d" : NULL, x, y, 5, i, i == 3};
     struct plot_arrow a = {-1e300, NAN, 1e300, 0, 59, "?"};
-    struct plot p = {.title = "t", .x_label = "x", .y_label = "y", .series = s, .series_count = 60, .arrows = &a,
-                     .arrow_count = 1};
+    struct plot p = {
+        .title = "t", .x_label = "x", .y_label = "y", .series = s, .series_count = 60, .arrows = &a, .arrow_count = 1};
     char *text = print(&p);
     check_xml(text);
     assert_null(strstr(text, "nan\""));

@@ -1,4 +1,5 @@
-/* The arrow, the crossing and the reduction of steps, on cases made by hand and against naive forms of their definitions. */
+/* The arrow, the crossing and the reduction of steps, on cases made by hand and against naive forms of their
+ * definitions. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +15,11 @@ static struct compare_curve curve(const double *loss, size_t count)
 {
     struct compare_curve c = {0};
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(compare_curve_add(&c, (struct compare_point){(int64_t)i + 1, ((int64_t)i + 1) * 100,
-                                                                      ((double)i + 1) / 10, loss[i]}, NULL), 0);
+        assert_int_equal(compare_curve_add(&c,
+                                           (struct compare_point){(int64_t)i + 1, ((int64_t)i + 1) * 100,
+                                                                  ((double)i + 1) / 10, loss[i]},
+                                           NULL),
+                         0);
     return c;
 }
 
@@ -123,7 +127,7 @@ static void test_cross(void **state)
     check_cross(CURVE(5, 4, 2), CURVE(4, 3.5, 3), 200 + 100 * 0.5 / 1.5, true);
     check_cross(CURVE(1, 3, 1, 3), CURVE(2, 2, 2, 2), 350, false); /* the last of three */
     check_cross(CURVE(1, 1, 1), CURVE(2, 2, 2), 0, false);
-    check_cross(CURVE(1, 2, 1), CURVE(2, 2, 2), 0, false);       /* a touch */
+    check_cross(CURVE(1, 2, 1), CURVE(2, 2, 2), 0, false);         /* a touch */
     check_cross(CURVE(1, 2, 2, 3), CURVE(2, 2, 2, 2), 300, false); /* together for a while, then apart */
     check_cross(CURVE(2, 2), CURVE(2, 2), 0, false);
     check_cross(CURVE(5, NAN, 1), CURVE(4, 3, 2), 100 + 200 * 1.0 / 2, true); /* a NaN leaves a longer line */
@@ -215,8 +219,16 @@ static void test_means_nonfinite(void **state)
 
 static struct compare_run run(const char *name, double epoch, struct compare_curve val)
 {
-    return (struct compare_run){.id = name, .label = name, .state = "finished", .reason = "", .data = "kjv",
-                                .order = "shuffle", .experiment = name, .step = 30, .epoch = epoch, .val = val};
+    return (struct compare_run){.id = name,
+                                .label = name,
+                                .state = "finished",
+                                .reason = "",
+                                .data = "kjv",
+                                .order = "shuffle",
+                                .experiment = name,
+                                .step = 30,
+                                .epoch = epoch,
+                                .val = val};
 }
 
 static void on_note(void *arg, const char *text)

@@ -12,6 +12,7 @@ enum { APPLICATION_ID = 0x62616b61 /* "baka" */ };
 
 static int execute(struct store_conn *c, const char *sql, struct err *err)
 {
+    errno = 0;
     int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : sql_fail(c, rc, sql, err);
 }

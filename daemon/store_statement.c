@@ -7,7 +7,9 @@
 int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
 {
     enum err_code code = ERR_INTERNAL;
-    int os = sqlite3_system_errno(c->db);
+    /* SQLite does not keep the cause of a failed write to the WAL (EFBIG, EDQUOT): it is still in errno then, which
+     * every call that writes has set to 0 before. */
+    int os = sqlite3_system_errno(c->db) ? sqlite3_system_errno(c->db) : errno;
     switch (rc & 0xff) {
     case SQLITE_FULL:
         code = ERR_NO_SPACE;
@@ -87,6 +89,7 @@ int sql_open(struct store_conn *c, enum store_query query, const struct sql_valu
 
 int sql_step(struct store_conn *c, sqlite3_stmt *st, struct err *err)
 {
+    errno = 0;
     int rc = sqlite3_step(st);
     if (rc == SQLITE_ROW)
         return 1;

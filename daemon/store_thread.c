@@ -7,6 +7,7 @@
  */
 #include "daemon/store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include "base/clock.h"
 #include "daemon/store_statement.h"
@@ -70,6 +71,7 @@ static void list_append(struct job_list *l, struct job_list *more)
 
 static int savepoint(struct store_conn *c, const char *sql, struct err *err)
 {
+    errno = 0;
     int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : sql_fail(c, rc, sql, err);
 }

@@ -2,6 +2,8 @@
  */
 #include "store_fixture.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -435,6 +437,44 @@ static void test_a_reader_cannot_write(void **state)
     store_conn_close(reader);
 }
 
+/* As a disk that is full, or a quota: the write fails, the database is whole, and goes on when there is room. */
+static void test_no_room_is_told_and_survived(void **state)
+{
+    (void)state;
+    struct rlimit before, small;
+    int64_t id = fixture_submit("r", NULL, 0), kept = 0;
+    char big[4001];
+    memset(big, 'x', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int rc = 0;
+    for (int i = 0; i < 2000 && !rc; i++) {
+        rc = store_begin(conn, &fixture_err);
+        if (!rc)
+            rc = store_event_add(conn, id, 0, "note", big, 1, &fixture_err);
+        if (rc)
+            store_rollback(conn);
+        else
+            rc = store_commit(conn, &fixture_err);
+        kept += !rc;
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(rc, -ERR_NO_SPACE);
+    assert_int_equal(fixture_event_count(id, "note"), kept);
+    OK(store_begin(conn, &fixture_err));
+    OK(store_event_add(conn, id, 0, "note", big, 1, &fixture_err));
+    OK(store_commit(conn, &fixture_err));
+    store_conn_close(conn);
+    OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
+    assert_int_equal(fixture_event_count(id, "note"), kept + 1);
+    assert_int_equal(fixture_int("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_set_up, fixture_tear_down)
@@ -451,6 +491,7 @@ int main(void)
         TEST(test_import),
         TEST(test_real_columns_keep_every_bit),
         TEST(test_a_reader_cannot_write),
+        TEST(test_no_room_is_told_and_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,10 +44,12 @@ chmod 700 "$out"
 
 step "Text"
 if [ -n "$text" ]; then
-  head -c $((bytes * 100 / 95)) <"$text" >"$out/text.txt"
+  head -c $((bytes * 100 / 95)) "$text" >"$out/text.txt"
 else
   # Each line begins with its verse's name, which is not English.
-  bible -f 'gen1:1-rev22:21' | sed 's/^[^ ]* //' | head -c $((bytes * 100 / 95)) >"$out/text.txt"
+  bible -f 'gen1:1-rev22:21' | sed 's/^[^ ]* //' >"$out/bible.txt"
+  head -c $((bytes * 100 / 95)) "$out/bible.txt" >"$out/text.txt"
+  rm "$out/bible.txt"
 fi
 head -c 180 "$out/text.txt"; echo " ..."
 bakactl data prepare --tokenizer bytes "$out/text.txt" -o demo --val-fraction 0.05

@@ -71,7 +71,7 @@ const struct verb verb_steps = {
             "step's loss is that before its update; tokens are the predictions counted so\n"
             "far; epoch = tokens / tokens an epoch. Doubles have 17 digits; nan, inf, -inf\n"
             "are words (strings in JSON, which is an array of objects); what an imported\n"
-            "curve does not have is empty (null).\n"
+            "curve does not have is nan.\n"
             "\n"
             "Examples:\n"
             "  bakactl steps elephant > elephant.csv\n"

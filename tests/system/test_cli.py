@@ -15,7 +15,7 @@ import unittest
 import xml.dom.minidom
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import BAKACTL, SANITIZED, Home  # noqa: E402
+from harness import BAKACTL, SANITIZED, Home, english  # noqa: E402
 
 
 def bits(x):
@@ -102,7 +102,7 @@ class CliTest(unittest.TestCase):
             self.assertEqual(bits(number(cells[1])), bits(row[1]))
         self.assertIn(",nan,", lines[10])
         self.assertEqual(objects[9]["loss"], "nan")
-        self.assertIsNone(objects[0]["lr"])
+        self.assertEqual(objects[0]["lr"], "nan")  # an import has none
         evals = self.home.ctl("evals", run).stdout.splitlines()
         self.assertTrue(evals[0].startswith("step,epoch,tokens,split,loss"), evals[0])
         wanted = [r for r in rows if r[4] is not None]
@@ -261,6 +261,80 @@ class CliTest(unittest.TestCase):
             self.assertEqual(out.split(",")[0], str(rows))
 
 
+class RunsTest(unittest.TestCase):
+    """Verbs that follow and change runs, on runs that train."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = Home("--cpu-slots", "2")
+        cls.home.prepare("text", english(60000))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.home.close()
+
+    @staticmethod
+    def spec(epochs=1, **train):
+        return {"data": {"name": "text"}, "model": {"dim": 32, "layers": 1, "heads": 2},
+                "train": {"epochs": epochs, "seq_len": 32, "batch": 4, "eval_every": 50, **train}}
+
+    def submit(self, spec, *args):
+        path = self.home.root / "spec.json"
+        path.write_text(json.dumps(spec))
+        return self.home.ctl("submit", path, *args, check=False, timeout=300)
+
+    def test_submit_and_wait(self):
+        done = self.submit(self.spec(), "--name", "waited", "--seeds", "2", "--tag", "pair", "--wait", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        runs = json.loads(done.stdout)["runs"]
+        self.assertEqual([r["state"] for r in runs], ["finished", "finished"])
+        self.assertEqual(self.home.ctl("wait", "pair").stdout.count("finished"), 2)
+        self.assertEqual([r["id"] for r in self.home.json("compare", "pair")["runs"]], [r["id"] for r in runs])
+        self.assertNotIn("one run each", self.home.ctl("compare", "pair").stdout)
+        steps = self.home.json("steps", runs[0]["id"])
+        self.assertEqual([s["step"] for s in steps], list(range(1, len(steps) + 1)))
+        self.assertTrue(all(e["split"] == "val" for e in self.home.json("evals", runs[0]["id"])))
+        shown = self.home.ctl("show", runs[0]["id"]).stdout
+        for words in ("finished", "model.dim = 32", "attempts", "events", "queued \u2192 starting"):
+            self.assertIn(words, shown)
+        self.assertEqual(self.home.ctl("logs", runs[0]["id"], "-f").returncode, 0)
+
+    def test_wait_outlives_the_daemon(self):
+        run = json.loads(self.submit(self.spec(epochs=12), "--name", "long", "--json").stdout)["runs"][0]["id"]
+        wait = subprocess.Popen([BAKACTL, "--home", self.home.path, "wait", run], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        self.home.kill_daemon()
+        time.sleep(0.5)
+        self.assertIsNone(wait.poll())
+        self.home.start()
+        out, err = wait.communicate(timeout=300)
+        self.assertEqual((wait.returncode, out.count("finished")), (0, 1), out + err)
+        self.assertEqual(err.count("went away"), 1, err)
+
+    def test_cancel_time_out_retry(self):
+        run = json.loads(self.submit(self.spec(epochs=3000), "--name", "endless", "--json").stdout)["runs"][0]["id"]
+        done = self.home.ctl("wait", run, "--timeout", "1", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("1 of 1 runs have not ended", done.stderr)
+        self.assertEqual(self.home.json("cancel", run)["runs"][0]["id"], run)
+        done = self.home.ctl("wait", run, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cancelled", done.stdout)
+        before = self.home.json("show", run)["step"]
+        again = self.home.ctl("cancel", run, "nosuch", check=False)
+        self.assertEqual((again.returncode, again.stderr.count("\n")), (1, 2), again.stderr)
+        self.assertEqual(self.home.json("retry", run)["runs"][0]["state"], "queued")
+        end = time.monotonic() + 60
+        while (self.home.json("show", run)["step"] or 0) <= before and time.monotonic() < end:
+            time.sleep(0.1)
+        shown = self.home.json("show", run)
+        self.assertGreater(shown["step"], before)
+        self.assertEqual(shown["attempts"], 2)
+        self.home.ctl("cancel", run)
+        self.assertEqual(self.home.ctl("wait", run, check=False).returncode, 1)
+
+
 class NoDaemonTest(unittest.TestCase):
     def test_every_verb_says_so(self):
         with tempfile.TemporaryDirectory() as home:
@@ -303,6 +377,7 @@ class Broken(threading.Thread):
             if answer:
                 connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
             connection.close()
+        self.socket.close()
 
 
 class RetryTest(unittest.TestCase):

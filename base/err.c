@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fill(struct err *e, enum err_code code, const char *path, const char *format, va_list ap)
+__attribute__((format(printf, 4, 0))) static int fill(struct err *e, enum err_code code, const char *path,
+                                                      const char *format, va_list ap)
 {
     if (e) {
         e->code = code;

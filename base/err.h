@@ -8,14 +8,14 @@
 
 enum err_code {
     ERR_OK = 0,
-    ERR_INVALID,     /* input that breaks a rule; path says where */
-    ERR_NOT_FOUND,   /* a run, file or data set that is not there */
-    ERR_CONFLICT,    /* exists already, or is in a state that forbids this */
-    ERR_BUSY,        /* somebody else holds the lock */
-    ERR_IO,          /* the operating system refused */
-    ERR_NO_SPACE,    /* ENOSPC, EDQUOT, EFBIG */
-    ERR_DAMAGED,     /* a file whose content contradicts itself or its checksum */
-    ERR_TOO_LARGE,   /* over a stated limit */
+    ERR_INVALID,   /* input that breaks a rule; path says where */
+    ERR_NOT_FOUND, /* a run, file or data set that is not there */
+    ERR_CONFLICT,  /* exists already, or is in a state that forbids this */
+    ERR_BUSY,      /* somebody else holds the lock */
+    ERR_IO,        /* the operating system refused */
+    ERR_NO_SPACE,  /* ENOSPC, EDQUOT, EFBIG */
+    ERR_DAMAGED,   /* a file whose content contradicts itself or its checksum */
+    ERR_TOO_LARGE, /* over a stated limit */
     ERR_NO_MEMORY,
     ERR_UNAVAILABLE, /* no daemon, no GPU, a library that is missing */
     ERR_INTERNAL,

@@ -11,7 +11,7 @@ struct err;
 
 int file_write_all(int fd, const void *data, size_t size, const char *path_for_errors, struct err *err);
 int file_write_atomic(const char *path, const void *data, size_t size, unsigned mode, struct err *err);
-/* Reads a whole file, at most max_size bytes (ERR_TOO_LARGE beyond); a NUL is appended and not counted. Caller frees. */
+/* Reads a whole file, at most max_size bytes (ERR_TOO_LARGE beyond); a NUL is appended, not counted. Caller frees. */
 int file_read_all(const char *path, size_t max_size, char **out, size_t *out_size, struct err *err);
 int file_fsync_dir(const char *path, struct err *err);
 /* mkdir -p with mode for the components it makes. */

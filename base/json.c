@@ -213,7 +213,7 @@ static void append_break(struct text *t, const struct style *style, int level)
 static void append_item(struct text *t, const cJSON *item, const struct style *style, int level)
 {
     char number[JSON_NUMBER_SIZE];
-    double value;
+    double value = 0;
     if (cJSON_IsString(item)) {
         append_string(t, item->valuestring);
     } else if (cJSON_IsNumber(item) || (cJSON_IsRaw(item) && json_read_double(item, &value))) {

@@ -42,7 +42,7 @@ bool json_read_int64(const cJSON *item, int64_t *out);
 /* Canonical text: keys sorted by bytes, no white space, numbers as json_number_text (integers without exponent below
  * 2^53). Caller frees. */
 char *json_canonical(const cJSON *item);
-/* The same exact numbers with the keys in their order, on one line or indented by two. cJSON's own printers lose digits:
+/* The same exact numbers with the keys in their order, on one line or indented by two. cJSON's printers lose digits:
  * use this for whatever another program reads. Caller frees. */
 char *json_print(const cJSON *item, bool indent);
 

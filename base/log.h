@@ -1,5 +1,5 @@
-/* log.h: one structured line a record on standard error: time level event key=value ...; programs log, libraries do not.
- * Thread-safe: a record is one write(2). */
+/* log.h: one structured line a record on standard error: time level event key=value ...; programs log, libraries do
+ * not. Thread-safe: a record is one write(2). */
 #ifndef BAKA_BASE_LOG_H
 #define BAKA_BASE_LOG_H
 

@@ -18,8 +18,8 @@ bool name_is_valid(const char *name);
 int path_home(const char *flag, char out[PATH_SIZE], struct err *err);
 /* Directory of the running executable (from /proc/self/exe), for finding sibling programs. */
 int path_self_dir(char out[PATH_SIZE], struct err *err);
-/* Full path of a sibling program (`name` = "baka-worker"): $BAKA_<NAME> style overrides are the caller's business; looks
- * in the executable's own directory, then, in a build tree, in ../daemon, ../worker, ../cli. */
+/* Full path of a sibling program (`name` = "baka-worker"): $BAKA_<NAME> style overrides are the caller's business;
+ * looks in the executable's own directory, then, in a build tree, in ../daemon, ../worker, ../cli. */
 int path_sibling_program(const char *name, char out[PATH_SIZE], struct err *err);
 
 #endif

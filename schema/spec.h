@@ -1,6 +1,6 @@
-/* spec.h: the experiment. One field table (spec_fields.c) gives every field its path, type, range, default, doc line and
- * whether it changes the result; parsing, validation, defaults, --set, the canonical form and its hash, the JSON Schema
- * and docs/spec.md all come from it. A second table (spec_rules.c) holds the combinations that are not allowed.
+/* spec.h: the experiment. One field table (spec_fields.c) gives every field its path, type, range, default, doc line
+ * and whether it changes the result; parsing, validation, defaults, --set, the canonical form and its hash, the JSON
+ * Schema and docs/spec.md all come from it. A second table (spec_rules.c) holds the combinations that are not allowed.
  *
  * A struct spec is a plain value: copy it with =, nothing to free.
  */

@@ -224,7 +224,10 @@ static void make_name(const struct sweep_request *r, const char *base, const int
     for (int a = 0; a < r->axis_count && r->run_count > 1; a++) {
         const char *dot = strrchr(r->axes[a].path, '.');
         const char *value = cJSON_GetArrayItem(r->axes[a].values, index[a])->valuestring;
-        int n = snprintf(suffix + used, sizeof suffix - used, "-%.40s%.40s", dot ? dot + 1 : r->axes[a].path, value);
+        /* a word says what it is ("gelu"); a number or a truth value needs its field's name beside it */
+        bool word = isalpha((unsigned char)value[0]) && strcmp(value, "true") != 0 && strcmp(value, "false") != 0;
+        int n = snprintf(suffix + used, sizeof suffix - used, "-%.40s%.40s",
+                         word ? "" : dot ? dot + 1 : r->axes[a].path, value);
         used = used + (size_t)n < sizeof suffix ? used + (size_t)n : sizeof suffix - 1;
     }
     if (r->seeds > 1)

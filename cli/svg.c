@@ -13,7 +13,9 @@ enum {
     PLOT_HEIGHT_MIN = 400,
     BOTTOM = 64,
     LEGEND_GAP = 24,
-    LEGEND_WIDTH = 200,
+    LEGEND_WIDTH_MIN = 200,
+    LEGEND_INDENT = 36,
+    LETTER_WIDTH = 8, /* of a legend's bold text, about */
     LEGEND_LINE = 38,
     NOTE_HALF = 80 /* half the width of an arrow's text, about */
 };
@@ -190,11 +192,11 @@ static void print_legend(const struct view *v, const struct plot *p)
             continue;
         fprintf(v->out, "<path class=\"curve\" d=\"M%d %d h28\"", x, y - 4);
         print_stroke(v, s->colour);
-        fprintf(v->out, "/><text class=\"name\" x=\"%d\" y=\"%d\">", x + 36, y);
+        fprintf(v->out, "/><text class=\"name\" x=\"%d\" y=\"%d\">", x + LEGEND_INDENT, y);
         print_escaped(v->out, s->label);
         fputs("</text>\n", v->out);
         if (s->detail) {
-            fprintf(v->out, "<text class=\"muted\" x=\"%d\" y=\"%d\">", x + 36, y + 16);
+            fprintf(v->out, "<text class=\"muted\" x=\"%d\" y=\"%d\">", x + LEGEND_INDENT, y + 16);
             print_escaped(v->out, s->detail);
             fputs("</text>\n", v->out);
         }
@@ -204,7 +206,7 @@ static void print_legend(const struct view *v, const struct plot *p)
         fprintf(v->out,
                 "<path class=\"faint\" stroke=\"#333333\" d=\"M%d %d h28\"/><text class=\"muted\" x=\"%d\" y=\"%d\">"
                 "training loss</text>\n",
-                x, y - 4, x + 36, y);
+                x, y - 4, x + LEGEND_INDENT, y);
 }
 
 static const char style[] =
@@ -221,12 +223,18 @@ static const char style[] =
 void svg_print(FILE *out, const struct plot *p)
 {
     struct view v = {.out = out, .height = PLOT_HEIGHT_MIN};
-    int entries = 1;
-    for (size_t i = 0; i < p->series_count; i++)
-        entries += !p->series[i].faint;
+    int entries = 1, legend_width = LEGEND_WIDTH_MIN;
+    for (size_t i = 0; i < p->series_count; i++) {
+        int label_width = LEGEND_INDENT + LETTER_WIDTH * (int)strlen(p->series[i].label) + LEGEND_GAP;
+        if (p->series[i].faint)
+            continue;
+        entries++;
+        if (label_width > legend_width)
+            legend_width = label_width;
+    }
     if (entries * LEGEND_LINE > v.height)
         v.height = entries * LEGEND_LINE;
-    int width = LEFT + PLOT_WIDTH + LEGEND_GAP + LEGEND_WIDTH, height = TOP + v.height + BOTTOM;
+    int width = LEFT + PLOT_WIDTH + LEGEND_GAP + legend_width, height = TOP + v.height + BOTTOM;
     fprintf(out,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
             "height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",

@@ -28,7 +28,7 @@ def c_tests(build, suites):
         names = [s.split(":")[-1] for s in t["suite"]]
         for s in names:
             if s in suites:
-                yield s, t["name"], t["cmd"], {**os.environ, **t["env"]}, t["timeout"] or 60, t["workdir"]
+                yield s, t["name"], t["cmd"], {**os.environ, **t["env"]}, t["timeout"] or 60, t["workdir"] or str(build)
                 break
 
 

@@ -74,32 +74,6 @@ int executor_prepare(const struct executor_launch *l, int *lock_fd, struct err *
     return 0;
 }
 
-/* What a worker may inherit: no variable that changes how many threads a library takes, or its results. */
-static char **make_environment(const struct executor_launch *l, char storage[3][PATH_SIZE + 64])
-{
-    static const char *const kept[] = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "TZ",
-                                       "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"};
-    enum { KEPT = sizeof kept / sizeof *kept };
-    char **env = calloc(KEPT + 8, sizeof *env);
-    size_t n = 0;
-    if (env == NULL)
-        return NULL;
-    for (size_t i = 0; i < KEPT; i++) {
-        const char *value = getenv(kept[i]);
-        size_t size = value != NULL ? strlen(kept[i]) + strlen(value) + 2 : 0;
-        if (value == NULL || (env[n] = malloc(size)) == NULL)
-            continue;
-        snprintf(env[n++], size, "%s=%s", kept[i], value);
-    }
-    snprintf(storage[0], sizeof storage[0], "BAKA_HOME=%s", l->home);
-    snprintf(storage[1], sizeof storage[1], "OMP_NUM_THREADS=%d", l->threads);
-    snprintf(storage[2], sizeof storage[2], "CUDA_VISIBLE_DEVICES=%s", l->gpu_uuids);
-    for (int i = 0; i < 3; i++)
-        if ((env[n] = strdup(storage[i])) != NULL)
-            n++;
-    return env;
-}
-
 static void free_environment(char **env)
 {
     for (char **p = env; p != NULL && *p != NULL; p++)
@@ -107,18 +81,58 @@ static void free_environment(char **env)
     free(env);
 }
 
+/* Variables that change how many threads a library takes, or its results, and those meant for bakad alone. */
+static bool is_withheld(const char *variable)
+{
+    static const char *const prefixes[] = {"OMP_",  "GOMP_", "KMP_",    "MKL_",  "OPENBLAS_", "GOTO_",   "BLIS_",
+                                           "DNNL_", "ONEDNN_", "CUDA_", "BAKA_", "NOTIFY_",   "LISTEN_", "WATCHDOG_"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Ours without the withheld ones, and what this launch sets. NULL when out of memory. */
+static char **make_environment(const struct executor_launch *l)
+{
+    enum { OWN = 3, OWN_SIZE = PATH_SIZE + 64 };
+    size_t count = 0, n = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **env = calloc(count + OWN + 1, sizeof *env);
+    char *text = malloc(OWN_SIZE);
+    bool failed = env == NULL || text == NULL;
+    for (size_t i = 0; i < count && !failed; i++)
+        if (!is_withheld(environ[i]))
+            failed = (env[n++] = strdup(environ[i])) == NULL;
+    for (int i = 0; i < OWN && !failed; i++) {
+        if (i == 0)
+            snprintf(text, OWN_SIZE, "BAKA_HOME=%s", l->home);
+        else if (i == 1)
+            snprintf(text, OWN_SIZE, "OMP_NUM_THREADS=%d", l->threads);
+        else
+            snprintf(text, OWN_SIZE, "CUDA_VISIBLE_DEVICES=%s", l->gpu_uuids);
+        failed = (env[n++] = strdup(text)) == NULL;
+    }
+    free(text);
+    if (failed) {
+        free_environment(env);
+        return NULL;
+    }
+    return env;
+}
+
 int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd, uv_process_t *process,
                    uv_exit_cb on_exit, struct err *err)
 {
     char log_path[PATH_SIZE], attempt[24], threads[16], fd_text[8];
-    static char storage[3][PATH_SIZE + 64]; /* loop's thread only */
     int rc = path_format(log_path, err, "%s/worker.log", l->attempt_dir);
     if (rc != 0)
         return rc;
     int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (log_fd < 0)
         return err_set_errno(err, errno, "cannot open %s", log_path);
-    char **env = make_environment(l, storage);
+    char **env = make_environment(l);
     snprintf(attempt, sizeof attempt, "%lld", (long long)l->attempt);
     snprintf(threads, sizeof threads, "%d", l->threads);
     snprintf(fd_text, sizeof fd_text, "%d", LOCK_FD);

@@ -62,21 +62,34 @@ static void print_end(const struct follow *f, const cJSON *run)
     fflush(stdout);
 }
 
+/* The name's column is as wide as the longest, so that a line with a short name fits 80 columns. */
+static int name_width(const struct follow *f)
+{
+    int width = 8;
+    const cJSON *run;
+    cJSON_ArrayForEach(run, f->runs) {
+        int length = (int)strlen(run_text(run, "name"));
+        width = length > width ? length : width;
+    }
+    return width < 24 ? width : 24;
+}
+
 static void add_line(struct follow *f, const cJSON *run)
 {
-    static const char full[] = "####################", empty[] = "....................";
+    static const char full[] = "##########", empty[] = "..........";
     char epoch[RUN_VIEW_SIZE], loss[RUN_VIEW_SIZE], rate[RUN_VIEW_SIZE], left[RUN_VIEW_SIZE];
     double share = run_share(run);
     const char *state = run_text(run, "state");
+    int width = name_width(f);
     if (strcmp(state, "running") != 0 || isnan(share)) {
-        panel_line(&f->panel, "%-24.24s %s", run_text(run, "name"), state);
+        panel_line(&f->panel, "%-*.*s  %s", width, width, run_text(run, "name"), state);
         return;
     }
-    int done = (int)(share * 20);
-    panel_line(&f->panel, "%-24.24s %.*s%.*s %3.0f%%  epoch %s  loss %s  %s tok/s  %s left", run_text(run, "name"),
-               done, full, 20 - done, empty, floor(100 * share), run_format_epoch(run_number(run, "epoch"), epoch),
-               run_format_loss(run_number(run, "train_loss"), loss), run_format_count(run_number(run, "tok_s"), rate),
-               run_format_seconds(run_number(run, "eta_s"), left));
+    int done = (int)(share * 10);
+    panel_line(&f->panel, "%-*.*s  %.*s%.*s %3.0f%%  epoch %s  loss %s  %s left  %s tok/s", width, width,
+               run_text(run, "name"), done, full, 10 - done, empty, floor(100 * share),
+               run_format_epoch(run_number(run, "epoch"), epoch), run_format_loss(run_number(run, "train_loss"), loss),
+               run_format_seconds(run_number(run, "eta_s"), left), run_format_count(run_number(run, "tok_s"), rate));
 }
 
 /* Those that run first, then those that wait, as far as the lines go. */

@@ -115,38 +115,40 @@ static void print_spec(const cJSON *json)
     cJSON_Delete(object);
 }
 
+/* "  1  finished  steps 1 to 892  cpu-avx512, 2 threads, 24.5 MiB  2026-11-23 14:05:09 (7.7s)" */
+static void print_attempt(const cJSON *attempt)
+{
+    char text[RUN_VIEW_SIZE];
+    const char *outcome = run_text(attempt, "outcome"), *device = run_text(attempt, "device");
+    double from = run_number(attempt, "resume_step"), to = run_number(attempt, "last_step");
+    double began = run_number(attempt, "claimed_ms"), ended = run_number(attempt, "ended_ms");
+    printf("  %.0f  ", run_number(attempt, "attempt"));
+    print_safe(*outcome ? outcome : "at work");
+    if (to > from)
+        printf("  steps %.0f to %.0f", from + 1, to);
+    else
+        fputs("  no steps", stdout);
+    if (*device) {
+        fputs("  ", stdout);
+        print_safe(device);
+    }
+    if (run_number(attempt, "threads") > 0)
+        printf(", %.0f thread%s", run_number(attempt, "threads"), run_number(attempt, "threads") == 1 ? "" : "s");
+    if (run_number(attempt, "maxrss_bytes") > 0)
+        printf(", %s", run_format_bytes(run_number(attempt, "maxrss_bytes"), text));
+    printf("  %s%s%s", output_style(stdout, STYLE_DIM), format_time(began, text), output_style(stdout, STYLE_PLAIN));
+    if (ended > 0)
+        printf(" (%s)", run_format_seconds((ended - began) / 1000, text));
+    putchar('\n');
+}
+
 static void print_attempts(const cJSON *attempts)
 {
     const cJSON *attempt;
     if (cJSON_GetArraySize(attempts))
         printf("\nattempts\n");
-    cJSON_ArrayForEach(attempt, attempts) {
-        const cJSON *field;
-        fputs("  ", stdout);
-        cJSON_ArrayForEach(field, attempt) {
-            double value;
-            if (cJSON_IsNull(field) || (cJSON_IsString(field) && !*field->valuestring) || cJSON_IsFalse(field) ||
-                cJSON_IsObject(field) || cJSON_IsArray(field))
-                continue;
-            if (field != attempt->child)
-                fputs("  ", stdout);
-            if (strlen(field->string) > 3 && strcmp(field->string + strlen(field->string) - 3, "_ms") == 0) {
-                char text[RUN_VIEW_SIZE];
-                printf("%.*s %s", (int)strlen(field->string) - 3, field->string,
-                       format_time(run_number(attempt, field->string), text));
-            } else if (cJSON_IsString(field)) {
-                printf("%s ", field->string);
-                /* ids and hashes are 64 digits long: the first twelve tell them apart */
-                output_text(stdout, field->valuestring,
-                            strlen(field->valuestring) == SHA256_HEX_SIZE - 1 ? 12 : strlen(field->valuestring));
-            } else if (json_read_double(field, &value)) {
-                printf("%s %.15g", field->string, value);
-            } else {
-                fputs(field->string, stdout);
-            }
-        }
-        putchar('\n');
-    }
+    cJSON_ArrayForEach(attempt, attempts)
+        print_attempt(attempt);
 }
 
 static void print_checkpoints(const cJSON *checkpoints)

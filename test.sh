@@ -45,10 +45,12 @@ if ! $quick; then
   run --build build-asan --suites unit,kernels,system --label asan+ubsan
   unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
 
-  echo "building the threaded parts with the thread sanitizer"
+  echo "building bakad with the thread sanitizer; its workers are the plain build's, libgomp is not instrumented"
   configure_and_build build-tsan -Dwerror=true -Db_sanitize=thread -Db_lundef=false
-  TSAN_OPTIONS=halt_on_error=1:exitcode=66 run --build build-tsan --suites unit --only 'store*' --label tsan
-  TSAN_OPTIONS=halt_on_error=1:exitcode=66 run --build build-tsan --suites system --only 'test_daemon' --label tsan
+  export TSAN_OPTIONS=halt_on_error=1:exitcode=66 BAKA_WORKER=$PWD/build/worker/baka-worker
+  run --build build-tsan --suites unit --only 'daemon-store*' --label tsan
+  BAKA_KILLS=6 run --build build-tsan --suites faults --only test_kills --label tsan
+  unset TSAN_OPTIONS BAKA_WORKER
 
   echo "fuzzing each input door for ${BAKA_FUZZ_SECONDS:-10} s"
   code=0

@@ -1,6 +1,6 @@
 """harness.py - drives baka's programs as a user's script would: a state directory, a daemon, bakactl.
 
-BAKA_BUILD names the build directory (default ./build). Everything lives in one temporary directory that goes away with
+BAKA_BUILD names the build directory (default ./build), BAKA_WORKER another worker for its daemon. Everything lives in one temporary directory that goes away with
 the Home object, its processes first.
 """
 import json
@@ -50,7 +50,8 @@ class Home:
         self.close()
 
     def start(self, timeout=30):
-        self.daemon = subprocess.Popen([BAKAD, "--home", self.path, *self.daemon_args], stdin=subprocess.DEVNULL,
+        worker = ["--worker", os.environ["BAKA_WORKER"]] if "BAKA_WORKER" in os.environ else []
+        self.daemon = subprocess.Popen([BAKAD, "--home", self.path, *worker, *self.daemon_args], stdin=subprocess.DEVNULL,
                                        stdout=self.log, stderr=self.log)
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,8 @@ int main(int argc, char **argv)
 {
     static struct program program;
     struct err err = {0};
+    /* glibc raises this bound when a large block is freed, and then keeps what a comparison of long runs took */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     if (config_load(argc, argv, getenv, &program.config, &err) != 0) {
         bool flag = config_is_usage_error(&err);
         fprintf(stderr, "bakad: %s%s%s\n", flag ? "" : err.path, flag || err.path[0] == '\0' ? "" : ": ", err.message);

@@ -253,6 +253,8 @@ static void refill(struct client *c)
     for (size_t n = 0; n < c->count && out.size < BLOCK_ENOUGH; n++) {
         struct subscription *s = &c->subscriptions[c->at];
         c->at = (c->at + 1) % c->count;
+        if (s->wants_run)
+            continue; /* its state comes first, and is being read */
         if (s->run_dirty && s->watched->run_text != NULL)
             jsonw_text(&out, s->watched->run_text);
         if (s->step_dirty && s->watched->has_step)

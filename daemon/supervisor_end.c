@@ -12,6 +12,25 @@
 #include "daemon/store.h"
 #include "daemon/stream.h"
 
+/* What the attempts before this one reached, and the newest checkpoint that a next one may begin from. */
+static int read_past(const struct supervised *a, struct store_conn *c, struct verdict_evidence *e, struct err *err)
+{
+    struct store_attempt *attempts;
+    struct store_checkpoint newest;
+    size_t n;
+    int rc = store_attempts(c, a->run, &attempts, &n, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        if (attempts[i].n < a->attempt && attempts[i].last_step > e->furthest)
+            e->furthest = attempts[i].last_step;
+    store_attempts_free(attempts, n);
+    rc = store_checkpoint_newest(c, a->run, &newest, err);
+    if (rc == 0)
+        e->checkpoint_step = newest.step;
+    return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int run_end(struct store_conn *c, void *arg, struct err *err)
 {
     struct supervised *a = arg;
@@ -46,11 +65,13 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .crash_step = run.crash_step,
         .crash_count = run.crash_count,
     };
+    rc = read_past(a, c, &e, err);
     verdict_decide(&e, &a->verdict);
-    struct verdict *v = &a->verdict;
+    const struct verdict *v = &a->verdict;
     struct store_attempt_end end = {v->outcome, has_exit ? gone.status : STORE_UNKNOWN,
                                     has_exit ? gone.signal : STORE_UNKNOWN, gone.maxrss_bytes};
-    rc = store_attempt_finish(c, a->run, a->attempt, &end, now, err);
+    if (rc == 0)
+        rc = store_attempt_finish(c, a->run, a->attempt, &end, now, err);
     if (rc == 0)
         rc = store_run_transition(c, a->run, run.state, v->to, v->reason, now, err);
     if (rc == 0)

@@ -31,9 +31,11 @@ static int64_t backoff_ms(int64_t n)
     return n <= 0 ? 0 : n > 9 ? VERDICT_MAX_BACKOFF_MS : (int64_t)100 << (n - 1);
 }
 
+/* A step that the run had not seen before, or a checkpoint beyond the one it began from. Steps done once more are none:
+ * a run that is killed at the same place each time would go on for ever. */
 static bool progressed(const struct verdict_evidence *e)
 {
-    return e->last_step > e->resume_step;
+    return (e->last_step > e->furthest && e->last_step > e->resume_step) || e->checkpoint_step > e->resume_step;
 }
 
 /* Back to the queue: at once after progress, else with growing patience, at last not at all. */

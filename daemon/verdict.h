@@ -31,6 +31,8 @@ struct verdict_evidence {
     enum verdict_stop stop;
     double time_limit_s;
     int64_t resume_step, last_step; /* of the attempt; equal: it recorded nothing */
+    int64_t furthest;               /* last step that any earlier attempt recorded; 0 */
+    int64_t checkpoint_step;        /* of the newest good checkpoint; 0 */
     int64_t no_progress, crash_step, crash_count; /* of the run before this end */
 };
 

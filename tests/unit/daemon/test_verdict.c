@@ -97,6 +97,19 @@ static void test_outside_kills_resume(void **state)
     assert_int_equal(decide(lost).no_progress, 0);
 }
 
+static void test_progress(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = {.resume_step = 5, .last_step = 7, .furthest = 7, .checkpoint_step = 5};
+    assert_int_equal(decide(e).no_progress, 1); /* the same two steps again */
+    assert_int_equal(decide(e).backoff_ms, 100);
+    e.last_step = 8;
+    assert_int_equal(decide(e).no_progress, 0);
+    e.last_step = 7;
+    e.checkpoint_step = 6;
+    assert_int_equal(decide(e).no_progress, 0);
+}
+
 static void test_crashes(void **state)
 {
     (void)state;
@@ -133,7 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends),    cmocka_unit_test(test_time_limit),    cmocka_unit_test(test_outside_kills_resume),
-        cmocka_unit_test(test_crashes), cmocka_unit_test(test_never_started),
+        cmocka_unit_test(test_crashes), cmocka_unit_test(test_never_started), cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

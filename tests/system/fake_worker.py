@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""fake_worker.py - a worker that trains nothing but keeps the run directory's contract, so that bakad cannot tell.
+
+It is told what to do by the run's name, words joined by '.', each a letter and a number:
+  n100   steps in the whole run (default 20)         m5    milliseconds a step (default 1)
+  k10    a checkpoint each so many steps (default 5)  r7    journal's end reason at step 7 if 'e' says which
+  x3     exits with this status after its steps, without an `end`
+  s11    kills itself with this signal at step r (default: the last)
+  h1     ignores SIGTERM                              t1    leaves a torn line behind before it goes
+  c1     calls its checkpoint bad when it is resumed from one made by attempt 1
+End reasons: ediverged ebad_data edisk_full ebad_spec einternal_error.
+The keeper is a parent process, as with baka-worker: it holds the lock and writes exit.json.
+"""
+import json
+import math
+import os
+import pathlib
+import re
+import resource
+import signal
+import sys
+import time
+
+ZERO = "0" * 64
+
+
+def start_time(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+
+
+def boot_id():
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class Trainer:
+    def __init__(self, run, attempt, resume, plan):
+        self.run, self.attempt, self.plan = run, attempt, plan
+        self.steps, self.every = plan.get("n", 20), plan.get("k", 5)
+        self.first = 0 if resume == "none" else int(resume.split("/")[1].split("-")[0])
+        self.resume = resume
+        self.asked = False
+        self.journal = os.open(run / f"attempts/{attempt}/journal", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+
+    def put(self, **record):
+        os.write(self.journal, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+
+    def checkpoint(self, step):
+        path = f"checkpoints/{step}-a{self.attempt}"
+        folder = self.run / path
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+        self.put(kind="checkpoint", step=step, path=path, bytes=2, ms=0.1)
+
+    def end(self, reason, step, text=""):
+        self.put(kind="end", reason=reason, step=step, text=text)
+        return 0 if reason in ("finished", "stopped") else 1
+
+    def on_term(self, *_):
+        self.asked = True
+
+    def main(self):
+        plan = self.plan
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if plan.get("h") else self.on_term)
+        self.put(kind="start", attempt=self.attempt, resume_step=self.first, spec_hash=ZERO, data_hash=ZERO,
+                 numerics_id=ZERO, build=ZERO, backend="cpu", device="fake", threads=1, micro_batch=8, params=1000,
+                 tokens_per_epoch=self.steps * 8, steps_per_epoch=self.steps, total_steps=self.steps, memory_bytes=4096,
+                 pid=os.getpid(), time=int(time.time() * 1000))
+        print(f"attempt {self.attempt} from {self.first}", flush=True)
+        if plan.get("c") and self.resume.endswith("-a1"):
+            return self.end("bad_checkpoint", self.first, self.resume)
+        at = plan.get("r", self.steps)
+        for step in range(self.first + 1, self.steps + 1):
+            time.sleep(plan.get("m", 1) / 1000)
+            self.put(kind="step", step=step, epoch=step / self.steps, tokens=8 * step, loss=1 + math.exp(-step / 10),
+                     lr=0.001, grad_norm=1.0, ms=float(plan.get("m", 1)), tok_s=8000.0)
+            if step % self.every == 0:
+                self.checkpoint(step)
+            if step == at:
+                if "t" in plan:
+                    os.write(self.journal, b'{"kind":"step","step":')
+                if "s" in plan:
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    os.kill(os.getpid(), plan["s"])
+                if "x" in plan:
+                    return plan["x"]
+                if "e" in plan:
+                    return self.end(plan["e"], step, "as asked")
+            if self.asked:
+                self.checkpoint(step) if step % self.every else None
+                return self.end("stopped", step)
+        self.put(kind="eval", step=self.steps, epoch=1.0, tokens=8 * self.steps, split="val", loss=1.5,
+                 perplexity=math.exp(1.5), bits_per_byte=2.1, predictions=100, ms=1.0)
+        return self.end("finished", self.steps)
+
+
+def read_plan(name):
+    plan = {}
+    for word in name.split("."):
+        m = re.fullmatch(r"([a-df-z])(\d+)", word)
+        if m:
+            plan[m[1]] = int(m[2])
+        elif re.fullmatch(r"e[a-z_]{4,}", word):
+            plan["e"] = word[1:]
+    return plan
+
+
+def main():
+    opt = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+    run = pathlib.Path(opt["--run-dir"])
+    attempt = int(opt["--attempt"])
+    folder = run / f"attempts/{attempt}"
+    lock = int(opt["--lock-fd"])
+    spec = json.loads((run / "spec.json").read_text())
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()} {start_time(os.getpid())} {boot_id()}\n".encode(), 0)
+    trainer = os.fork()
+    if trainer == 0:
+        os.close(lock)
+        import ctypes
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        code = 70
+        try:
+            code = Trainer(run, attempt, opt["--resume"], read_plan(spec["name"])).main()
+        finally:
+            os._exit(code)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(trainer, signal.SIGTERM))
+    _, status = os.waitpid(trainer, 0)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    temporary = folder / "exit.json.tmp"
+    temporary.write_text(json.dumps({
+        "status": os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1,
+        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "core": False,
+        "maxrss": usage.ru_maxrss * 1024, "cpu_s": usage.ru_utime, "boot_id": boot_id(), "pid": os.getpid(),
+        "trainer_pid": trainer}))
+    temporary.rename(folder / "exit.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -251,7 +251,10 @@ static void write_arrow(struct jsonw *w, const struct compare_run *winner, const
     jsonw_real(w, "epoch", a->at.epoch);
     jsonw_int(w, "tokens", a->at.tokens);
     jsonw_real(w, "loss", a->at.loss);
-    jsonw_real(w, "tokens_ratio", a->tokens_ratio);
+    if (isfinite(a->tokens_ratio))
+        jsonw_real(w, "tokens_ratio", a->tokens_ratio);
+    else
+        jsonw_null(w, "tokens_ratio"); /* an import without tokens */
     jsonw_real(w, "loser_best", a->loser_best.loss);
     jsonw_int(w, "loser_step", a->loser_best.step);
     jsonw_real(w, "loser_epoch", a->loser_best.epoch);

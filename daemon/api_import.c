@@ -91,6 +91,8 @@ static int read_rows(const cJSON *body, struct import *m, struct err *err)
             return err_set_at(err, ERR_INVALID, path, "must be [step,epoch,tokens,loss] and val_loss or null");
         if (to->step < 0 || to->tokens < 0 || !isfinite(to->epoch) || to->epoch < 0)
             return err_set_at(err, ERR_INVALID, path, "step, epoch and tokens must not be negative");
+        if (m->row_count > 0 && (to->tokens < to[-1].tokens || to->epoch < to[-1].epoch))
+            return err_set_at(err, ERR_INVALID, path, "epoch and tokens must not fall from row to row");
         m->row_count++;
     }
     return 0;

@@ -1,6 +1,7 @@
 /* api_steps.c: GET /v1/runs/REF/steps and /evals: what was recorded, each step once, every bit. */
 #include "daemon/api.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include "daemon/store_curve.h"
 
@@ -18,16 +19,32 @@ static void write_columns(struct jsonw *w, const char *const *names)
     jsonw_end_array(w);
 }
 
+/* An import has no such column: null there, while a run's own NaN is the word. */
+static void write_measured(struct jsonw *w, bool import, double value)
+{
+    if (import && isnan(value))
+        jsonw_null(w, NULL);
+    else
+        jsonw_real(w, NULL, value);
+}
+
 static int run_steps(struct store_conn *c, struct api_call *call, struct err *err)
 {
     static const char *const names[] = {"step", "epoch", "tokens", "loss", "lr", "grad_norm", "ms", "tok_s", NULL};
     const struct page *page = call->arg;
     struct store_curve v;
+    struct store_run run;
     struct jsonw *w = &call->out;
+    bool import = false;
     int64_t id;
     int rc = store_resolve(c, call->ref, &id, err);
     if (rc == 0)
+        rc = store_run_get(c, id, &run, err);
+    if (rc == 0) {
+        import = run.import;
+        store_run_finish(&run);
         rc = store_curve_load(c, id, page->after + 1, INT64_MAX, (size_t)page->limit + 1, COLUMNS_ALL, &v, err);
+    }
     if (rc != 0)
         return rc;
 
@@ -41,10 +58,10 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
         jsonw_real(w, NULL, v.epoch[i]);
         jsonw_int(w, NULL, v.tokens[i]);
         jsonw_real(w, NULL, v.loss[i]);
-        jsonw_real(w, NULL, v.lr[i]);
-        jsonw_real(w, NULL, v.grad_norm[i]);
-        jsonw_real(w, NULL, v.ms[i]);
-        jsonw_real(w, NULL, v.tok_s[i]);
+        write_measured(w, import, v.lr[i]);
+        write_measured(w, import, v.grad_norm[i]);
+        write_measured(w, import, v.ms[i]);
+        write_measured(w, import, v.tok_s[i]);
         jsonw_end_array(w);
     }
     jsonw_end_array(w);

@@ -69,6 +69,9 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
         snprintf(err->path, sizeof err->path, "data.name");
         return rc == -ERR_NOT_FOUND ? -(int)(err->code = ERR_INVALID) : rc;
     }
+    if (seen->data.train_tokens < 2)
+        return err_set_at(err, ERR_INVALID, "data.name", "'%s' has %llu training tokens; a run needs at least 2",
+                          s->data.name, (unsigned long long)seen->data.train_tokens);
     memcpy(seen->name, s->data.name, sizeof seen->name);
     rc = check_resources(b, s, err);
     if (rc == 0)

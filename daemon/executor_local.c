@@ -46,11 +46,26 @@ static int clear_leftovers(const struct executor_launch *l, struct err *err)
     return rc;
 }
 
+/* A first attempt has no folder yet. One that is there belongs to a run of another database (the file was removed or
+ * restored from an older day), whose journal must not be taken for ours: it is put aside, whole. */
+static int put_aside_stranger(const struct executor_launch *l, struct err *err)
+{
+    char aside[PATH_SIZE];
+    if (l->attempt != 1 || !file_exists(l->run_dir))
+        return 0;
+    int rc = path_format(aside, err, "%s.foreign-%lld", l->run_dir, (long long)clock_wall_ms());
+    if (rc == 0 && rename(l->run_dir, aside) != 0)
+        rc = err_set_errno(err, errno, "cannot put aside %s", l->run_dir);
+    return rc;
+}
+
 int executor_prepare(const struct executor_launch *l, int *lock_fd, struct err *err)
 {
     char path[PATH_SIZE];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int rc = file_make_dirs(l->attempt_dir, 0700, err);
+    int rc = put_aside_stranger(l, err);
+    if (rc == 0)
+        rc = file_make_dirs(l->attempt_dir, 0700, err);
     if (rc == 0)
         rc = clear_leftovers(l, err);
     if (rc == 0)

@@ -177,6 +177,7 @@ int main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk (EFBIG), not a death */
     log_set_level(program.config.log_level);
     return serve(&program);
 }

@@ -42,7 +42,7 @@ int sql_fail(struct store_conn *c, int rc, const char *what, struct err *err)
         break;
     }
     if (code == ERR_NO_SPACE)
-        return err_set(err, code, "no space for the database (%s)", what);
+        return err_set(err, code, "no space for the database: make room on its disk, and what waits goes on");
     return err_set(err, code, "database: %s: %s", what, sqlite3_errmsg(c->db));
 }
 

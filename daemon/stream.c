@@ -317,6 +317,9 @@ static void on_comments(uv_timer_t *timer)
     for (struct client *c = hub->clients; c != NULL; c = c->next) {
         c->comment = true;
         wake(c);
+        for (size_t i = 0; i < c->count; i++) /* a state that could not be read */
+            if (c->subscriptions[i].wants_run || c->subscriptions[i].watched->changed)
+                read_begin(c->subscriptions[i].watched);
     }
 }
 

@@ -100,7 +100,11 @@ void supervisor_tick_on(struct supervisor *s)
 
 static void on_due(uv_timer_t *timer)
 {
-    supervisor_wake(timer->data);
+    struct supervisor *s = timer->data;
+    if (s->started)
+        supervisor_wake(s);
+    else
+        supervisor_start(s); /* what runs could not be read the last time */
 }
 
 void supervisor_wake_in(struct supervisor *s, int64_t ms)
@@ -305,7 +309,7 @@ static void on_adopt(void *arg, int rc, const struct err *err)
     if (rc != 0) {
         log_event(LOG_LEVEL_ERROR, "adoption_failed", "error=\"%s\"", err->message);
         if (!s->stopping)
-            store_read(s->bakad->store, &s->adopt_job);
+            supervisor_wake_in(s, RETRY_MS);
         return;
     }
     for (size_t i = 0; i < s->adopt_count && !s->stopping; i++)

@@ -438,7 +438,7 @@ class Life(Case):
 
     def test_bad_homes(self):
         def fails(home, part, **kw):
-            p = subprocess.run([BAKAD, "--home", home], capture_output=True, text=True, timeout=PATIENCE, **kw)
+            p = subprocess.run([BAKAD, "--home", home, "--worker", WORKER], capture_output=True, text=True, timeout=PATIENCE, **kw)
             lines = [x for x in p.stderr.splitlines() if x.startswith("bakad: ")]
             self.assertEqual((p.returncode, len(lines)), (1, 1), p.stderr)
             self.assertIn(part, lines[0])

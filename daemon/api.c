@@ -95,7 +95,7 @@ static void on_worked(uv_work_t *work, int status)
 {
     struct computation *x = work->data;
     struct api_call *call = x->call;
-    void (*done)(struct api_call *call) = x->done;
+    void (*done)(struct api_call * call) = x->done;
     struct bakad *b = call->bakad;
     free(x);
     if (status != 0)

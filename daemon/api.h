@@ -21,9 +21,9 @@ struct api_call {
     void (*after)(struct api_call *call); /* loop, when run and its commit went well, before the answer; may be NULL */
     void (*free_arg)(void *arg);          /* loop, at the end in every case; may be NULL */
     void *arg;
-    char ref[NAME_SIZE];                  /* of the path */
-    int64_t now_ms;                       /* when the request came */
-    unsigned status;                      /* 200 unless changed */
+    char ref[NAME_SIZE]; /* of the path */
+    int64_t now_ms;      /* when the request came */
+    unsigned status;     /* 200 unless changed */
     struct jsonw out;
     struct store_job job;
     uv_work_t work;

@@ -1,5 +1,5 @@
-/* config.c: the table of settings, and its three sources read in the order of rising strength: file, environment, flags.
- * Every value goes through the same parser, so a wrong one is refused alike wherever it stands. */
+/* config.c: the table of settings, and its three sources read in the order of rising strength: file, environment,
+ * flags. Every value goes through the same parser, so a wrong one is refused alike wherever it stands. */
 #include "daemon/config.h"
 
 #include <errno.h>
@@ -202,8 +202,7 @@ static int online_cpus(void)
 
 int config_load(int argc, char *const *argv, char *(*environment)(const char *), struct config *out, struct err *err)
 {
-    struct config c = {
-        .action = CONFIG_RUN, .log_level = LOG_LEVEL_INFO, .cancel_grace_s = 30, .keep_checkpoints = 2};
+    struct config c = {.action = CONFIG_RUN, .log_level = LOG_LEVEL_INFO, .cancel_grace_s = 30, .keep_checkpoints = 2};
     const char *given[SETTINGS] = {NULL};
     const char *variables[SETTINGS];
     int rc = read_arguments(argc, argv, given, &c.action, err);
@@ -247,15 +246,17 @@ bool config_is_usage_error(const struct err *err)
 
 void config_print_help(FILE *out)
 {
-    fprintf(out, "Usage: bakad [FLAG VALUE]...\n\n"
-                 "Keeps the queue of experiments: runs in the foreground until SIGTERM or SIGINT; running workers go on\n"
-                 "without it and are taken over by the next one.\n\n");
+    fprintf(out,
+            "Usage: bakad [FLAG VALUE]...\n\n"
+            "Keeps the queue of experiments: runs in the foreground until SIGTERM or SIGINT; running workers go on\n"
+            "without it and are taken over by the next one.\n\n");
     for (int i = 0; i < SETTINGS; i++)
         fprintf(out, "  %s %s%*s%s\n", settings[i].flag, settings[i].placeholder,
                 24 - (int)(strlen(settings[i].flag) + strlen(settings[i].placeholder)), "", settings[i].doc);
-    fprintf(out, "  --help                   this text\n"
-                 "  --version                the version\n\n"
-                 "A flag wins over its environment variable (--cpu-slots: BAKA_CPU_SLOTS), that over the configuration\n"
-                 "file (cpu_slots), that over the default.\n\n"
-                 "Exit status: 0 ended by a signal, 1 could not serve, 2 wrong usage.\n");
+    fprintf(out,
+            "  --help                   this text\n"
+            "  --version                the version\n\n"
+            "A flag wins over its environment variable (--cpu-slots: BAKA_CPU_SLOTS), that over the configuration\n"
+            "file (cpu_slots), that over the default.\n\n"
+            "Exit status: 0 ended by a signal, 1 could not serve, 2 wrong usage.\n");
 }

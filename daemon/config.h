@@ -14,8 +14,8 @@ enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
 
 struct config {
     enum config_action action;
-    char home[PATH_SIZE]; /* absolute; not created here */
-    char file[PATH_SIZE]; /* the configuration file, read if it is there */
+    char home[PATH_SIZE];   /* absolute; not created here */
+    char file[PATH_SIZE];   /* the configuration file, read if it is there */
     char worker[PATH_SIZE]; /* "": the baka-worker beside bakad */
     int cpu_slots;
     enum log_level log_level;

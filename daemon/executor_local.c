@@ -17,8 +17,8 @@
 
 enum { EXIT_MAX_BYTES = 4096, LOCK_FD = 3 };
 
-/* No worker of this run lives, so what no attempt has recorded is nobody's: temporary checkpoints of a killed worker, and
- * whole ones whose journal record was lost with it. */
+/* No worker of this run lives, so what no attempt has recorded is nobody's: temporary checkpoints of a killed worker,
+ * and whole ones whose journal record was lost with it. */
 static int clear_leftovers(const struct executor_launch *l, struct err *err)
 {
     char path[PATH_SIZE];
@@ -99,7 +99,7 @@ static void free_environment(char **env)
 /* Variables that change how many threads a library takes, or its results, and those meant for bakad alone. */
 static bool is_withheld(const char *variable)
 {
-    static const char *const prefixes[] = {"OMP_",  "GOMP_", "KMP_",    "MKL_",  "OPENBLAS_", "GOTO_",   "BLIS_",
+    static const char *const prefixes[] = {"OMP_",  "GOMP_",   "KMP_",  "MKL_",  "OPENBLAS_", "GOTO_",   "BLIS_",
                                            "DNNL_", "ONEDNN_", "CUDA_", "BAKA_", "NOTIFY_",   "LISTEN_", "WATCHDOG_"};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
@@ -151,9 +151,11 @@ int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd
     snprintf(attempt, sizeof attempt, "%lld", (long long)l->attempt);
     snprintf(threads, sizeof threads, "%d", l->threads);
     snprintf(fd_text, sizeof fd_text, "%d", LOCK_FD);
-    const char *const args[] = {l->worker, "--home", l->home, "--run-dir", l->run_dir, "--attempt", attempt,
-                                "--resume", l->resume[0] != '\0' ? l->resume : "none", "--threads", threads,
-                                "--lock-fd", fd_text, NULL};
+    const char *const args[] = {l->worker,   "--home",   l->home,
+                                "--run-dir", l->run_dir, "--attempt",
+                                attempt,     "--resume", l->resume[0] != '\0' ? l->resume : "none",
+                                "--threads", threads,    "--lock-fd",
+                                fd_text,     NULL};
     char *argv[sizeof args / sizeof *args];
     memcpy(argv, args, sizeof args);
     uv_stdio_container_t stdio[LOCK_FD + 1] = {

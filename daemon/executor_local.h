@@ -1,7 +1,7 @@
 /* executor_local.h: starts baka-worker on this machine, and what can be seen of one that runs.
  *
- * The attempt's lock is the worker's life sign: bakad opens and locks the file, the keeper inherits the open file, so it
- * is held from before the spawn until the keeper is gone. With pid and start time it identifies the process.
+ * The attempt's lock is the worker's life sign: bakad opens and locks the file, the keeper inherits the open file, so
+ * it is held from before the spawn until the keeper is gone. With pid and start time it identifies the process.
  */
 #ifndef BAKA_DAEMON_EXECUTOR_LOCAL_H
 #define BAKA_DAEMON_EXECUTOR_LOCAL_H
@@ -18,16 +18,16 @@ struct executor_launch {
     const char *home, *worker;
     const char *run_dir, *attempt_dir; /* absolute; attempt_dir = run_dir/attempts/N */
     int64_t attempt;
-    const char *resume; /* "checkpoints/120-a1" or "" */
-    const char *spec;   /* JSON text of the whole spec */
+    const char *resume;      /* "checkpoints/120-a1" or "" */
+    const char *spec;        /* JSON text of the whole spec */
     const char *const *keep; /* checkpoints (names in checkpoints/) that are known; others are left-overs */
     size_t keep_count;
     int threads;
     const char *gpu_uuids; /* joined by ','; "" for none */
 };
 
-/* Makes the folders and spec.json, clears left-overs of earlier attempts, opens and locks the lock file: *lock_fd. Blocks
- * on the disk: not for the loop's thread. ERR_IO, ERR_NO_SPACE, ERR_BUSY (somebody holds the lock). */
+/* Makes the folders and spec.json, clears left-overs of earlier attempts, opens and locks the lock file: *lock_fd.
+ * Blocks on the disk: not for the loop's thread. ERR_IO, ERR_NO_SPACE, ERR_BUSY (somebody holds the lock). */
 int executor_prepare(const struct executor_launch *l, int *lock_fd, struct err *err);
 /* Spawns the keeper in a session of its own, with the lock as descriptor 3; the caller closes its copy of lock_fd.
  * Loop's thread. ERR_IO. */

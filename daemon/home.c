@@ -103,8 +103,7 @@ int home_data_probe(const char *home, const char *name, struct home_data *out, s
         data = (struct home_data){get64(header, 40), get64(header, 16), get64(header, 24)};
     if (n != (ssize_t)sizeof header || memcmp(header, "BAKATOK1", 8) != 0 ||
         (id_bytes != 1 && id_bytes != 2 && id_bytes != 4) || data.vocab == 0 || data.train_tokens > data.tokens ||
-        data.tokens > (uint64_t)INT64_MAX / 8 ||
-        (uint64_t)st.st_size < TOKEN_HEADER_BYTES + data.tokens * id_bytes)
+        data.tokens > (uint64_t)INT64_MAX / 8 || (uint64_t)st.st_size < TOKEN_HEADER_BYTES + data.tokens * id_bytes)
         return err_set_at(err, ERR_DAMAGED, "data.name",
                           "the data set \"%s\" is damaged or cut short; prepare it again with `bakactl data prepare`",
                           name);

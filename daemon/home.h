@@ -9,7 +9,8 @@ struct err;
 
 /* Makes `home` (mode 0700) and home/runs, home/data. ERR_IO when it cannot be made or written. */
 int home_prepare(const char *home, struct err *err);
-/* Takes home/bakad.lock for the life of the process and writes "pid start_time\n" into it. ERR_BUSY names the holder. */
+/* Takes home/bakad.lock for the life of the process and writes "pid start_time\n" into it. ERR_BUSY names the holder.
+ */
 int home_lock(const char *home, int *fd, struct err *err);
 
 /* What submit needs to know of a data set. */

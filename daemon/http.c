@@ -1,13 +1,14 @@
 /* http.c: the listening socket, libmicrohttpd's epoll descriptor on the libuv loop, and the life of connections.
  *
- * libmicrohttpd does its work in MHD_run only. It is called when its epoll descriptor is readable, when its own time-out
- * is due, and after whatever changes its state from outside (a resumed connection), always from the loop and never from
- * one of its own callbacks, where it would run handlers twice: those ask for a run by a timer of 0 (http_kick).
+ * libmicrohttpd does its work in MHD_run only. It is called when its epoll descriptor is readable, when its own
+ * time-out is due, and after whatever changes its state from outside (a resumed connection), always from the loop and
+ * never from one of its own callbacks, where it would run handlers twice: those ask for a run by a timer of 0
+ * (http_kick).
  *
  * When the connection limit is reached it forgets the listening socket until a run that comes after a connection has
- * ended; hence freed_slot. Its time-out counts inactivity only, so a client that sends a byte now and then would stay for
- * ever; the reaper shuts such sockets down at their deadline. Stopping with suspended connections aborts the process;
- * hence http_close waits until none is left.
+ * ended; hence freed_slot. Its time-out counts inactivity only, so a client that sends a byte now and then would stay
+ * for ever; the reaper shuts such sockets down at their deadline. Stopping with suspended connections aborts the
+ * process; hence http_close waits until none is left.
  */
 #include "daemon/http.h"
 
@@ -175,19 +176,20 @@ int http_open(uv_loop_t *loop, const char *path, const struct http_route *const 
     h->bakad = b;
     h->tables = tables;
     h->socket_path = strdup(path);
-    int rc = h->socket_path == NULL ? err_set(err, ERR_NO_MEMORY, "out of memory") : listen_on(path, &h->listen_fd, err);
+    int rc =
+        h->socket_path == NULL ? err_set(err, ERR_NO_MEMORY, "out of memory") : listen_on(path, &h->listen_fd, err);
     if (rc != 0) {
         free(h->socket_path);
         free(h);
         return rc;
     }
-    h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                              http_on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-                              MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                              (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)INACTIVITY_S,
-                              MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                              MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED,
-                              http_on_request_completed, h, MHD_OPTION_END);
+    h->mhd =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_on_request,
+                         h, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED,
+                         http_on_request_completed, h, MHD_OPTION_END);
     const union MHD_DaemonInfo *info = h->mhd != NULL ? MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (info == NULL) {
         if (h->mhd != NULL)

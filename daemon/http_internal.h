@@ -13,8 +13,8 @@ struct http {
     const struct http_route *const *tables;
     struct MHD_Daemon *mhd;
     char *socket_path;
-    int listen_fd;   /* -1 once closed */
-    uv_poll_t poll;  /* the epoll fd of libmicrohttpd */
+    int listen_fd;  /* -1 once closed */
+    uv_poll_t poll; /* the epoll fd of libmicrohttpd */
     uv_timer_t timeout, kick, reaper, drain;
     int handles;     /* of the five, not closed yet */
     bool running;    /* inside MHD_run: it must not be entered again */

@@ -92,7 +92,8 @@ void http_reply_error(struct http_request *r, const struct err *err)
     reply_error_with(r, status_of(err->code), err);
 }
 
-/* --- finding the route --------------------------------------------------------------------------------------------- */
+/* --- finding the route ---------------------------------------------------------------------------------------------
+ */
 
 /* True when url has the pattern's segments; "@" takes one, *ref is "" where it is too long for a name. */
 static bool path_matches(const char *pattern, const char *url, char ref[NAME_SIZE])
@@ -133,7 +134,8 @@ static unsigned find_route(struct http_request *r, const char *method, const cha
     return used > 0 ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
 }
 
-/* --- query parameters ---------------------------------------------------------------------------------------------- */
+/* --- query parameters ----------------------------------------------------------------------------------------------
+ */
 
 struct query_walk {
     struct http_request *r;
@@ -141,8 +143,8 @@ struct query_walk {
     int rc;
 };
 
-static enum MHD_Result on_query(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_size,
-                                const char *value, size_t value_size)
+static enum MHD_Result on_query(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_size, const char *value,
+                                size_t value_size)
 {
     struct query_walk *walk = cls;
     struct http_request *r = walk->r;
@@ -191,8 +193,8 @@ const char *http_request_query(const struct http_request *r, const char *key)
     return http_request_query_nth(r, key, 0);
 }
 
-int http_request_query_int(const struct http_request *r, const char *key, long long min, long long max,
-                           long long *out, struct err *err)
+int http_request_query_int(const struct http_request *r, const char *key, long long min, long long max, long long *out,
+                           struct err *err)
 {
     const char *text = http_request_query(r, key);
     char *end;
@@ -200,7 +202,8 @@ int http_request_query_int(const struct http_request *r, const char *key, long l
         return 0;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || strchr(" \t\n\v\f\r+", *text) != NULL || value < min || value > max)
+    if (errno != 0 || end == text || *end != '\0' || strchr(" \t\n\v\f\r+", *text) != NULL || value < min ||
+        value > max)
         return err_set_at(err, ERR_INVALID, key, "\"%.40s\" is not a whole number from %lld to %lld", text, min, max);
     *out = value;
     return 0;
@@ -217,7 +220,8 @@ const char *http_request_body(const struct http_request *r, size_t *size)
     return r->body != NULL ? r->body : "";
 }
 
-/* --- libmicrohttpd's side ------------------------------------------------------------------------------------------ */
+/* --- libmicrohttpd's side ------------------------------------------------------------------------------------------
+ */
 
 static bool is_trusted(struct http_connection *c)
 {
@@ -225,8 +229,8 @@ static bool is_trusted(struct http_connection *c)
         struct ucred peer;
         socklen_t size = sizeof peer;
         c->checked = true;
-        c->trusted = getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                     (peer.uid == geteuid() || peer.uid == 0);
+        c->trusted =
+            getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
     }
     return c->trusted;
 }

@@ -1,7 +1,7 @@
-/* http_stream.c: answers without an end. libmicrohttpd asks for bytes when the socket can take some; when there are none
- * the connection is suspended, and http_stream_wake resumes it. A suspended connection does not notice that its client
- * has gone, so a uv_poll of our own watches the socket for that. The stream ends when libmicrohttpd frees its response:
- * because the client left, because the server stops, or because the connection failed. */
+/* http_stream.c: answers without an end. libmicrohttpd asks for bytes when the socket can take some; when there are
+ * none the connection is suspended, and http_stream_wake resumes it. A suspended connection does not notice that its
+ * client has gone, so a uv_poll of our own watches the socket for that. The stream ends when libmicrohttpd frees its
+ * response: because the client left, because the server stops, or because the connection failed. */
 #include "daemon/http.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* jsonw.h: JSON text written straight into one growing buffer, for answers of many rows. Numbers survive exactly: 64-bit
- * integers as they are, doubles in the shortest form that reads back the same, non-finite ones as "nan", "inf", "-inf".
+/* jsonw.h: JSON text written straight into one growing buffer, for answers of many rows. Numbers survive exactly:
+ * 64-bit integers as they are, doubles in the shortest form that reads back the same, non-finite ones as "nan", "inf",
+ * "-inf".
  *
  * Out of memory is sticky: later calls do nothing, jsonw_take fails. Keys are the program's own and are not escaped.
  * Thread: a struct jsonw belongs to one thread at a time. Zeroed is empty.

@@ -1,11 +1,11 @@
 /* main.c: bakad from its arguments to its end.
  *
- * Start: settings, state directory, its lock (one daemon a directory), the store, the socket, then the supervisor, which
- * adopts what runs and begins to launch. A failure up to the socket is one line on standard error and exit 1.
+ * Start: settings, state directory, its lock (one daemon a directory), the store, the socket, then the supervisor,
+ * which adopts what runs and begins to launch. A failure up to the socket is one line on standard error and exit 1.
  *
  * End, by SIGTERM or SIGINT: no new connections, streams end, no launches; when the work in flight on libuv's threads
- * has left, the store drains and closes; its last answers leave; the parts are freed. Workers go on. A second signal, or
- * GIVE_UP_MS without an end, leaves at once: the store is made for that.
+ * has left, the store drains and closes; its last answers leave; the parts are freed. Workers go on. A second signal,
+ * or GIVE_UP_MS without an end, leaves at once: the store is made for that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,9 @@
 enum { GIVE_UP_MS = 5000, EXIT_CANNOT_SERVE = 1, EXIT_USAGE = 2 };
 
 static const struct http_route *const tables[] = {
-    api_status_routes, api_runs_routes,   api_submit_routes,  api_steps_routes, api_log_routes,
-    api_import_routes, api_compare_routes, stream_routes,     NULL,
+    api_status_routes,  api_runs_routes, api_submit_routes,
+    api_steps_routes,   api_log_routes,  api_import_routes,
+    api_compare_routes, stream_routes,   NULL,
 };
 
 struct program {
@@ -100,7 +101,8 @@ static void describe_machine(struct program *p)
     for (int i = 0; i < p->nvml.gpu_count; i++)
         p->bakad.machine.gpu_memory_mib[i] = (int64_t)(p->nvml.gpus[i].memory_bytes >> 20);
     p->bakad.memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
-    log_event(LOG_LEVEL_INFO, "machine", "cpu_slots=%d gpus=%d nvml=\"%s\"", p->config.cpu_slots, p->nvml.gpu_count, why);
+    log_event(LOG_LEVEL_INFO, "machine", "cpu_slots=%d gpus=%d nvml=\"%s\"", p->config.cpu_slots, p->nvml.gpu_count,
+              why);
 }
 
 /* Everything up to the socket. */

@@ -1,6 +1,6 @@
-/* nvml.c: the few prototypes of libnvidia-ml.so.1 that are needed, declared here because a machine that builds baka need
- * not have nvml.h. Signatures as in NVIDIA's NVML API reference; all return 0 for success. The library is left loaded:
- * unloading it trips sanitizers, and it is one for the life of the process. */
+/* nvml.c: the few prototypes of libnvidia-ml.so.1 that are needed, declared here because a machine that builds baka
+ * need not have nvml.h. Signatures as in NVIDIA's NVML API reference; all return 0 for success. The library is left
+ * loaded: unloading it trips sanitizers, and it is one for the life of the process. */
 #include "daemon/nvml.h"
 
 #include <dlfcn.h>

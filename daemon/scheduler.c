@@ -68,8 +68,8 @@ int scheduler_check(const struct sched_machine *m, const struct sched_demand *d,
 {
     int big_enough = 0;
     if (d->cpus < 1 || d->cpus > m->cpu_slots)
-        return err_set_at(err, ERR_INVALID, "resources.cpus", "%d CPU slots asked for; this daemon has %d (--cpu-slots)",
-                          d->cpus, m->cpu_slots);
+        return err_set_at(err, ERR_INVALID, "resources.cpus",
+                          "%d CPU slots asked for; this daemon has %d (--cpu-slots)", d->cpus, m->cpu_slots);
     if (d->gpus > m->gpu_count)
         return err_set_at(err, ERR_INVALID, "resources.gpus", "%d GPUs asked for; this machine has %d", d->gpus,
                           m->gpu_count);
@@ -77,13 +77,13 @@ int scheduler_check(const struct sched_machine *m, const struct sched_demand *d,
         big_enough += m->gpu_memory_mib[g] >= d->gpu_memory_mib;
     if (big_enough < d->gpus)
         return err_set_at(err, ERR_INVALID, "resources.gpu_memory",
-                          "%lld MiB asked for on %d GPUs; %d of this machine have as much", (long long)d->gpu_memory_mib,
-                          d->gpus, big_enough);
+                          "%lld MiB asked for on %d GPUs; %d of this machine have as much",
+                          (long long)d->gpu_memory_mib, d->gpus, big_enough);
     return 0;
 }
 
-/* Sets aside what the waiting head needs. Where it lacks GPUs, every GPU that could serve it once empty is closed to later
- * jobs: a stream of small shares would otherwise keep each of them occupied for ever. */
+/* Sets aside what the waiting head needs. Where it lacks GPUs, every GPU that could serve it once empty is closed to
+ * later jobs: a stream of small shares would otherwise keep each of them occupied for ever. */
 static void room_reserve(struct room *room, const struct sched_machine *m, const struct sched_demand *head)
 {
     struct sched_demand gpus_only = *head;

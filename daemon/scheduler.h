@@ -1,9 +1,10 @@
 /* scheduler.h: which queued runs to launch now, and on what. Pure: no clock, no I/O; equal inputs give equal decisions.
  *
  * Policy: first in, first out, with backfill that delays nobody. Jobs are taken in the caller's order. The first job
- * that is due and does not fit becomes the head: the CPU slots it needs are set aside as they become free, and so are its
- * GPUs; later jobs start only on what is left. So what the head waits for only grows, and it starts as soon as those
- * before it leave. A job with a backoff (not_before) in the future is passed over until then and reserves nothing.
+ * that is due and does not fit becomes the head: the CPU slots it needs are set aside as they become free, and so are
+ * its GPUs; later jobs start only on what is left. So what the head waits for only grows, and it starts as soon as
+ * those before it leave. A job with a backoff (not_before) in the future is passed over until then and reserves
+ * nothing.
  *
  * CPU slots are counted. A GPU is whole (gpu_memory 0: nobody else on it) or shared by MiB: the fullest GPU that still
  * has room is taken, so that whole ones stay whole. Several GPUs of one job are different ones.

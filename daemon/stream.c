@@ -1,8 +1,8 @@
 /* stream.c: see stream.h.
  *
- * A watched run is one that somebody follows; it holds the text of its newest events once for all who do. A subscription
- * joins a client to a watched run and knows which of the two events the client has not had. A client holds one block of
- * text that is being sent; when that is out, it is refilled from whatever is dirty then.
+ * A watched run is one that somebody follows; it holds the text of its newest events once for all who do. A
+ * subscription joins a client to a watched run and knows which of the two events the client has not had. A client holds
+ * one block of text that is being sent; when that is out, it is refilled from whatever is dirty then.
  */
 #include "daemon/stream.h"
 
@@ -69,7 +69,8 @@ static void wake(struct client *c)
         http_stream_wake(c->stream);
 }
 
-/* --- watched runs -------------------------------------------------------------------------------------------------- */
+/* --- watched runs --------------------------------------------------------------------------------------------------
+ */
 
 static struct watched *watched_find(struct stream_hub *hub, int64_t run)
 {
@@ -222,7 +223,8 @@ void stream_step(struct stream_hub *hub, int64_t run, const struct journal_step 
     }
 }
 
-/* --- clients ------------------------------------------------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------------------------------------------------
+ */
 
 static void write_step(struct jsonw *out, const struct watched *w)
 {
@@ -323,7 +325,8 @@ static void on_comments(uv_timer_t *timer)
     }
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------------------
+ */
 
 struct opening {
     struct bakad *bakad;
@@ -390,8 +393,8 @@ static int subscribe(struct client *c, const struct opening *o, struct err *err)
         struct watched *w = watched_get(c->hub, o->runs[i]);
         if (w == NULL)
             return err_set(err, ERR_NO_MEMORY, "out of memory");
-        *s = (struct subscription){.client = c, .watched = w, .next = w->subscriptions, .link = &w->subscriptions,
-                                   .wants_run = true};
+        *s = (struct subscription){
+            .client = c, .watched = w, .next = w->subscriptions, .link = &w->subscriptions, .wants_run = true};
         if (s->next != NULL)
             s->next->link = &s->next;
         w->subscriptions = s;
@@ -476,7 +479,8 @@ const struct http_route stream_routes[] = {
     {.method = NULL},
 };
 
-/* --- the hub ------------------------------------------------------------------------------------------------------- */
+/* --- the hub -------------------------------------------------------------------------------------------------------
+ */
 
 int stream_hub_create(struct bakad *b, struct stream_hub **out, struct err *err)
 {

@@ -1,7 +1,7 @@
 /* stream.h: GET /v1/stream: the present state of runs, and what changes, as Server-Sent Events.
  *
- * A client gets a `run` event for each of its runs at once and at each change of state, and `step` events, at most five a
- * second and run. It is written when the client can take it, from the newest knowledge: a slow reader misses steps in
+ * A client gets a `run` event for each of its runs at once and at each change of state, and `step` events, at most five
+ * a second and run. It is written when the client can take it, from the newest knowledge: a slow reader misses steps in
  * between, never the last state. A comment line every 15 s keeps dead connections from looking alive. Loop's thread.
  */
 #ifndef BAKA_DAEMON_STREAM_H

@@ -96,7 +96,8 @@ void supervisor_tick_on(struct supervisor *s)
         uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* --- what to launch ------------------------------------------------------------------------------------------------ */
+/* --- what to launch ------------------------------------------------------------------------------------------------
+ */
 
 static void on_due(uv_timer_t *timer)
 {
@@ -234,7 +235,8 @@ void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *o
     }
 }
 
-/* --- start and stop ------------------------------------------------------------------------------------------------ */
+/* --- start and stop ------------------------------------------------------------------------------------------------
+ */
 
 int supervisor_create(struct bakad *b, struct supervisor **out, struct err *err)
 {

@@ -1,10 +1,10 @@
-/* supervisor.h: from the queue to running workers and back. Decides with the scheduler, launches, tails journals into the
- * store, notices ends, classifies them, and takes over what an earlier daemon left running. Loop's thread.
+/* supervisor.h: from the queue to running workers and back. Decides with the scheduler, launches, tails journals into
+ * the store, notices ends, classifies them, and takes over what an earlier daemon left running. Loop's thread.
  *
  * An attempt's way: claimed (a transaction) → prepared (folders, spec.json, lock; off the loop) → spawned → its journal
  * is read while it lives, every 50 ms, all attempts in one timer → gone (exit of our child, or its pidfd) → the rest of
- * the journal is read → the verdict, one transaction with the run's next state → its slots are free, the queue is looked
- * at again. A failing store (full disk) stops none of this: the step is tried again each second.
+ * the journal is read → the verdict, one transaction with the run's next state → its slots are free, the queue is
+ * looked at again. A failing store (full disk) stops none of this: the step is tried again each second.
  */
 #ifndef BAKA_DAEMON_SUPERVISOR_H
 #define BAKA_DAEMON_SUPERVISOR_H

@@ -55,7 +55,9 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .exit_signal = gone.signal,
         .has_end = a->has_end,
         .end_reason = a->end.reason,
-        .text = a->launch_failed ? a->launch_err.message : a->has_end ? a->end.text : "",
+        .text = a->launch_failed ? a->launch_err.message
+                : a->has_end     ? a->end.text
+                                 : "",
         .cancelling = run.cancelling,
         .stop = a->stop,
         .time_limit_s = a->time_limit_s,
@@ -114,7 +116,8 @@ void end_begin(struct supervised *a)
     store_write(a->supervisor->bakad->store, &a->job);
 }
 
-/* --- pruning ------------------------------------------------------------------------------------------------------- */
+/* --- pruning -------------------------------------------------------------------------------------------------------
+ */
 
 struct prune {
     struct bakad *bakad;

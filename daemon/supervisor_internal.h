@@ -23,8 +23,8 @@ enum phase {
     PHASE_PREPARING, /* folders and lock, off the loop; then the spawn */
     PHASE_ADOPTING,  /* a worker of an earlier daemon whose identity is not known yet */
     PHASE_ALIVE,
-    PHASE_DRAINING,  /* gone; the rest of its journal is being read */
-    PHASE_ENDING,    /* the verdict is being recorded */
+    PHASE_DRAINING, /* gone; the rest of its journal is being read */
+    PHASE_ENDING,   /* the verdict is being recorded */
 };
 
 /* One attempt that holds slots, from its claim to its recorded end. */
@@ -52,7 +52,7 @@ struct supervised {
     uv_process_t process; /* of our own child */
     uv_poll_t poll;       /* pidfd of an adopted one */
     bool has_process, has_poll;
-    int handles;          /* of the two, not closed yet */
+    int handles; /* of the two, not closed yet */
     int pidfd, pid;
     uint64_t start_time;
     bool cancelling, killed;
@@ -86,7 +86,7 @@ struct supervisor {
     int active_count;
     uv_timer_t tick; /* while anything is active */
     uv_timer_t due;  /* the next backoff's end, or the next try after a refusal */
-    int handles; /* of the two, once they close */
+    int handles;     /* of the two, once they close */
     bool started, stopping;
     bool deciding, decide_again;
     struct store_job queue_job, adopt_job;
@@ -110,9 +110,9 @@ void supervisor_tick_on(struct supervisor *s);
 void launch_begin(struct supervised *a);
 
 /* supervisor_watch.c */
-void watch_alive(struct supervised *a);    /* it lives: the handles are set */
-void watch_gone(struct supervised *a);     /* it does not: read the rest, then end it */
-void watch_adopt(struct supervised *a);    /* look whether it lives */
+void watch_alive(struct supervised *a); /* it lives: the handles are set */
+void watch_gone(struct supervised *a);  /* it does not: read the rest, then end it */
+void watch_adopt(struct supervised *a); /* look whether it lives */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why);
 void watch_tick(struct supervised *a);
 

@@ -1,8 +1,8 @@
 /* supervisor_watch.c: a worker while it lives: its journal into the store, its limits, its signals, its end.
  *
- * One job of an attempt is in the store at a time (busy). The journal is read on the writer's thread, up to 1 MiB a job;
- * a journal that grew further is read on at once. Gone is said by the exit of our own child, or by the pidfd of one that
- * an earlier daemon started; both lead to watch_gone, once. */
+ * One job of an attempt is in the store at a time (busy). The journal is read on the writer's thread, up to 1 MiB a
+ * job; a journal that grew further is read on at once. Gone is said by the exit of our own child, or by the pidfd of
+ * one that an earlier daemon started; both lead to watch_gone, once. */
 #include "daemon/supervisor_internal.h"
 
 #include <errno.h>
@@ -24,7 +24,8 @@ static uint64_t now_of(const struct supervised *a)
     return uv_now(a->supervisor->bakad->loop);
 }
 
-/* --- journal ------------------------------------------------------------------------------------------------------- */
+/* --- journal -------------------------------------------------------------------------------------------------------
+ */
 
 static int run_feed(struct store_conn *c, void *arg, struct err *err)
 {
@@ -117,7 +118,8 @@ static void feed(struct supervised *a, size_t size)
     store_write(a->supervisor->bakad->store, &a->job);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_pidfd(uv_poll_t *poll, int status, int events)
 {
@@ -178,7 +180,8 @@ void watch_adopt(struct supervised *a)
     char path[PATH_SIZE + 16];
     snprintf(path, sizeof path, "%s/journal", a->attempt_dir);
     /* the keeper writes its identity before anything else: without it there never was one */
-    a->never_started = identity.pid == 0 && access(path, F_OK) != 0 && executor_read_exit(a->attempt_dir, &gone, NULL) != 0;
+    a->never_started =
+        identity.pid == 0 && access(path, F_OK) != 0 && executor_read_exit(a->attempt_dir, &gone, NULL) != 0;
     watch_gone(a);
 }
 
@@ -188,8 +191,8 @@ void watch_stop_worker(struct supervised *a, enum verdict_stop why)
     if (a->kill_at != 0)
         return; /* asked already */
     a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
-    log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id,
-              (long long)a->attempt, a->pid, a->cancelling ? "cancel" : "time_limit");
+    log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
+              a->pid, a->cancelling ? "cancel" : "time_limit");
     if (a->pidfd >= 0)
         executor_signal(a->pidfd, SIGTERM);
 }

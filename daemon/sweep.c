@@ -18,8 +18,9 @@ bool name_looks_like_id(const char *name)
 int sweep_check_name(const char *name, const char *path, struct err *err)
 {
     if (!name_is_valid(name))
-        return err_set_at(err, ERR_INVALID, path,
-                          "not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64");
+        return err_set_at(
+            err, ERR_INVALID, path,
+            "not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64");
     if (name_looks_like_id(name))
         return err_set_at(err, ERR_INVALID, path, "\"%s\" has the form of a run's id; choose another name", name);
     return 0;
@@ -102,7 +103,8 @@ static int parse_axis(const cJSON *item, struct sweep_request *r, struct err *er
     snprintf(path, sizeof path, "%s.values", where);
     if (!cJSON_IsObject(item))
         return err_set_at(err, ERR_INVALID, where, "must be an object {\"path\",\"values\"}");
-    if ((rc = check_keys(item, keys, 2, where, err)) != 0 || (rc = get_string(item, "path", where, &axis->path, err)) != 0)
+    if ((rc = check_keys(item, keys, 2, where, err)) != 0 ||
+        (rc = get_string(item, "path", where, &axis->path, err)) != 0)
         return rc;
     axis->values = cJSON_GetObjectItemCaseSensitive(item, "values");
     axis->count = cJSON_GetArraySize(axis->values);
@@ -196,8 +198,8 @@ int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err)
     if (!cJSON_IsObject(r.spec))
         return err_set_at(err, ERR_INVALID, "spec", r.spec == NULL ? "is missing" : "must be an object");
     if ((rc = parse_name(body, "request_id", "request_id", true, &r.request_id, err)) != 0 ||
-        (rc = parse_name(body, "name", "name", false, &r.name, err)) != 0 ||
-        (rc = parse_sets(body, &r, err)) != 0 || (rc = get_array(body, "sweep", SWEEP_MAX_AXES, &array, err)) != 0)
+        (rc = parse_name(body, "name", "name", false, &r.name, err)) != 0 || (rc = parse_sets(body, &r, err)) != 0 ||
+        (rc = get_array(body, "sweep", SWEEP_MAX_AXES, &array, err)) != 0)
         return rc;
     /* a spec's own name of another type is left to the spec's validation, which knows how to say it */
     if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(r.spec, "name"))) {
@@ -227,7 +229,10 @@ static void make_name(const struct sweep_request *r, const char *base, const int
         /* a word says what it is ("gelu"); a number or a truth value needs its field's name beside it */
         bool word = isalpha((unsigned char)value[0]) && strcmp(value, "true") != 0 && strcmp(value, "false") != 0;
         int n = snprintf(suffix + used, sizeof suffix - used, "-%.40s%.40s",
-                         word ? "" : dot ? dot + 1 : r->axes[a].path, value);
+                         word  ? ""
+                         : dot ? dot + 1
+                               : r->axes[a].path,
+                         value);
         used = used + (size_t)n < sizeof suffix ? used + (size_t)n : sizeof suffix - 1;
     }
     if (r->seeds > 1)

@@ -3,8 +3,8 @@
  * A submission is a spec, changes to it (set), axes whose values multiply (sweep), and a number of seeds. Every spec is
  * whole and validated, or the submission is refused with the JSON path of the first thing wrong; nothing is half
  * accepted. With one run the name is the submission's, else the spec's, else "run"; with more, "-" and the
- * axis' value are added for each axis (a number or truth value after the path's last part: "-lr0.001"), and "-s" and the
- * seed when there are several.
+ * axis' value are added for each axis (a number or truth value after the path's last part: "-lr0.001"), and "-s" and
+ * the seed when there are several.
  */
 #ifndef BAKA_DAEMON_SWEEP_H
 #define BAKA_DAEMON_SWEEP_H

@@ -16,8 +16,8 @@ static void say(char *out, size_t size, const char *format, ...)
     va_end(ap);
 }
 
-#define OUTCOME(v, ...) say((v)->outcome, sizeof (v)->outcome, __VA_ARGS__)
-#define REASON(v, ...) say((v)->reason, sizeof (v)->reason, __VA_ARGS__)
+#define OUTCOME(v, ...) say((v)->outcome, sizeof(v)->outcome, __VA_ARGS__)
+#define REASON(v, ...) say((v)->reason, sizeof(v)->reason, __VA_ARGS__)
 
 /* Signals that a program does to itself. The others come from outside. */
 static bool is_own_signal(int signal)

@@ -1,5 +1,5 @@
-/* verdict.h: what an attempt's end means for its run. Pure: evidence in, next state and words out; the policy is that of
- * docs/architecture.md, "Failure policy". */
+/* verdict.h: what an attempt's end means for its run. Pure: evidence in, next state and words out; the policy is that
+ * of docs/architecture.md, "Failure policy". */
 #ifndef BAKA_DAEMON_VERDICT_H
 #define BAKA_DAEMON_VERDICT_H
 
@@ -19,20 +19,20 @@ enum {
 enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT };
 
 struct verdict_evidence {
-    bool never_started;   /* no worker was ever there: not the run's fault */
-    bool launch_failed;   /* the system refused to start it; text says why */
-    bool has_exit;        /* exit.json was written */
-    int exit_status;      /* -1: by a signal */
+    bool never_started; /* no worker was ever there: not the run's fault */
+    bool launch_failed; /* the system refused to start it; text says why */
+    bool has_exit;      /* exit.json was written */
+    int exit_status;    /* -1: by a signal */
     int exit_signal;
-    bool has_end;         /* the journal's last word */
+    bool has_end; /* the journal's last word */
     enum journal_end_reason end_reason;
-    const char *text;     /* of the end, or of a failed launch; "" */
+    const char *text; /* of the end, or of a failed launch; "" */
     bool cancelling;
     enum verdict_stop stop;
     double time_limit_s;
-    int64_t resume_step, last_step; /* of the attempt; equal: it recorded nothing */
-    int64_t furthest;               /* last step that any earlier attempt recorded; 0 */
-    int64_t checkpoint_step;        /* of the newest good checkpoint; 0 */
+    int64_t resume_step, last_step;               /* of the attempt; equal: it recorded nothing */
+    int64_t furthest;                             /* last step that any earlier attempt recorded; 0 */
+    int64_t checkpoint_step;                      /* of the newest good checkpoint; 0 */
     int64_t no_progress, crash_step, crash_count; /* of the run before this end */
 };
 
@@ -41,7 +41,7 @@ struct verdict {
     bool mark_checkpoint_bad; /* the one it was resumed from */
     int64_t backoff_ms;       /* with RUN_QUEUED; 0: at once */
     int64_t no_progress, crash_step, crash_count;
-    char outcome[64];              /* of the attempt, a word or a few */
+    char outcome[64];               /* of the attempt, a word or a few */
     char reason[VERDICT_TEXT_SIZE]; /* of the run's new state */
 };
 

@@ -1,5 +1,5 @@
-/* fuzz_request.c: any bytes as the body of a submission, parsed, expanded and validated. What is taken gives the promised
- * number of runs, each with a valid name and a valid spec; what is refused says why on one line.
+/* fuzz_request.c: any bytes as the body of a submission, parsed, expanded and validated. What is taken gives the
+ * promised number of runs, each with a valid name and a valid spec; what is refused says why on one line.
  *
  * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
  * fuzz-sources: schema/spec_*.c daemon/sweep.c

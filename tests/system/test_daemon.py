@@ -9,8 +9,10 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -458,6 +460,31 @@ class Life(Case):
         (self.d.root / "c/config.json").write_text('{"cpu_slot": 2}')
         fails(self.d.root / "c", "cpu_slots")
         self.assertEqual(subprocess.run([BAKAD, "--cpu-slots", "no"], capture_output=True).returncode, 2)
+
+    def test_full_disk(self):
+        """Files may not grow beyond a limit, which is lifted later: refused requests, nothing broken, nothing lost."""
+        run = self.d.queue("n400.m10")
+        self.d.until_step(run, 3)
+        size = max(p.stat().st_size for p in self.d.path.glob("baka.db*"))
+        resource.prlimit(self.d.daemon.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        made, status = [], 201
+        while status == 201:
+            status, body = self.d.call("POST", "/v1/runs", {"spec": {"data": {"name": "text"}}, "name": "n2", "seeds": 200})
+            made += [r["id"] for r in body["runs"]] if status == 201 else []
+            self.assertLess(len(made), 100000)
+        self.assertEqual((status, body["error"]["code"]), (503, "no_space"))
+        time.sleep(1.5)
+        self.d.get("/v1/status")
+        resource.prlimit(self.d.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        made.append(self.d.queue("n2"))
+        shown = self.d.until(run, "finished")
+        self.assertEqual((shown["attempts"], self.d.steps(run)), (1, list(range(1, 401))))
+        counts = self.d.get("/v1/status")["runs"]
+        self.assertEqual(sum(counts.values()), len(made) + 1)
+        self.d.kill_daemon()
+        db = sqlite3.connect(self.d.path / "baka.db")
+        self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        db.close()
 
     def test_mode_and_lock(self):
         self.assertEqual(self.d.path.stat().st_mode & 0o777 | 0o55, 0o755)

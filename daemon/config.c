@@ -19,7 +19,7 @@ struct setting {
     const char *key;         /* in the file; NULL: cannot stand there */
     const char *flag;        /* "--cpu-slots" */
     const char *variable;    /* "BAKA_CPU_SLOTS" */
-    const char *placeholder; /* for --help */
+    const char *value_name; /* for --help */
     enum setting_type type;
     size_t offset; /* in struct config */
     int min, max;  /* of an int */
@@ -186,7 +186,7 @@ static int read_arguments(int argc, char *const *argv, const char *given[SETTING
             given[found] = argv[++i];
         else
             return err_set_at(err, ERR_INVALID, settings[found].flag, "needs a value: %s %s", settings[found].flag,
-                              settings[found].placeholder);
+                              settings[found].value_name);
     }
     return 0;
 }
@@ -251,8 +251,8 @@ void config_print_help(FILE *out)
             "Keeps the queue of experiments: runs in the foreground until SIGTERM or SIGINT; running workers go on\n"
             "without it and are taken over by the next one.\n\n");
     for (int i = 0; i < SETTINGS; i++)
-        fprintf(out, "  %s %s%*s%s\n", settings[i].flag, settings[i].placeholder,
-                24 - (int)(strlen(settings[i].flag) + strlen(settings[i].placeholder)), "", settings[i].doc);
+        fprintf(out, "  %s %s%*s%s\n", settings[i].flag, settings[i].value_name,
+                24 - (int)(strlen(settings[i].flag) + strlen(settings[i].value_name)), "", settings[i].doc);
     fprintf(out,
             "  --help                   this text\n"
             "  --version                the version\n\n"

@@ -73,10 +73,10 @@ static void test_product(void **state)
                "{\"path\":\"train.optimizer.lr\",\"values\":[\"1e-3\",\"0.5\",\"2e-4\"]}]}",
                &n);
     assert_int_equal(n, 12);
-    assert_string_equal(runs[0].name, "e-typegelu-lr1e-3-s5");
-    assert_string_equal(runs[1].name, "e-typegelu-lr1e-3-s6");
-    assert_string_equal(runs[2].name, "e-typegelu-lr0.5-s5");
-    assert_string_equal(runs[11].name, "e-typeswiglu-lr2e-4-s6");
+    assert_string_equal(runs[0].name, "e-gelu-lr1e-3-s5");
+    assert_string_equal(runs[1].name, "e-gelu-lr1e-3-s6");
+    assert_string_equal(runs[2].name, "e-gelu-lr0.5-s5");
+    assert_string_equal(runs[11].name, "e-swiglu-lr2e-4-s6");
     for (size_t i = 0; i < n; i++) {
         assert_true(runs[i].spec.train.epochs == 3);
         assert_int_equal(runs[i].spec.train.batch, 6);

@@ -79,7 +79,7 @@ static int migrate(struct store_conn *c, int64_t version, struct err *err)
  * met, and a damaged one told, when they are read. */
 static int check(struct store_conn *c, const char *path, int64_t *version, struct err *err)
 {
-    int64_t application, tables;
+    int64_t application = 0, tables = 0;
     int rc = query(c, "SELECT count(*) FROM sqlite_schema", &tables, NULL, err);
     if (!rc)
         rc = query(c, "PRAGMA application_id", &application, NULL, err);
@@ -112,7 +112,7 @@ static int check(struct store_conn *c, const char *path, int64_t *version, struc
 
 static int set_up_writer(struct store_conn *c, const char *path, struct err *err)
 {
-    int64_t version, ignored;
+    int64_t version = 0, ignored;
     char mode[256];
     int rc = check(c, path, &version, err);
     if (!rc)

@@ -21,11 +21,14 @@ home=$PWD/$out/home
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 [ -t 1 ] || step() { printf '\n== %s\n' "$*"; }
 
-if [ -n "$text" ]; then .ci/setup.sh build; else .ci/setup.sh build demo; fi
+if [ -n "$text" ]; then .ci/setup.sh build test; else .ci/setup.sh build test demo; fi
 
 step "Building"
-[ -f build/build.ninja ] || meson setup build -Dwerror=true >/dev/null
-ninja -C build | tail -n 1
+log=$(mktemp)
+{ [ -f build/build.ninja ] || meson setup build -Dwerror=true; } >"$log" 2>&1 && ninja -C build >>"$log" 2>&1 ||
+  { tail -n 40 "$log"; rm "$log"; exit 1; }
+tail -n 1 "$log"
+rm "$log"
 
 bakactl() { build/cli/bakactl --home "$home" "$@"; }
 stop() { if [ -n "${daemon:-}" ]; then kill "$daemon" 2>/dev/null && wait "$daemon" || true; fi; }

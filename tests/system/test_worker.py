@@ -399,7 +399,7 @@ class WorkerTest(unittest.TestCase):
                 os.killpg(p.pid, signal.SIGTERM)  # reaches the trainer twice: it is still one request
             else:
                 p.terminate()
-            self.assertEqual(p.wait(timeout=PATIENCE), 0)
+            self.assertEqual(p.wait(timeout=PATIENCE), 0, r.log())
             end = r.end()
             self.assertEqual(end["reason"], "stopped")
             self.assertEqual(r.newest(), f"checkpoints/{end['step']}-a1")

@@ -39,8 +39,7 @@ bool name_is_valid(const char *name)
     return true;
 }
 
-/* Makes `path` absolute without touching the file system, and takes trailing slashes away. */
-static int make_absolute(const char *path, char out[PATH_SIZE], struct err *err)
+int path_absolute(const char *path, char out[PATH_SIZE], struct err *err)
 {
     char cwd[PATH_SIZE];
     int rc;
@@ -60,9 +59,11 @@ static int make_absolute(const char *path, char out[PATH_SIZE], struct err *err)
 
 int path_home(const char *flag, char out[PATH_SIZE], struct err *err)
 {
-    const char *given = flag && *flag ? flag : getenv("BAKA_HOME");
+    if (flag && !*flag)
+        return err_set_at(err, ERR_INVALID, "--home", "--home is empty: a directory is needed");
+    const char *given = flag ? flag : getenv("BAKA_HOME"); /* empty is not set, as the XDG specification has it */
     if (given && *given)
-        return make_absolute(given, out, err);
+        return path_absolute(given, out, err);
     char path[PATH_SIZE];
     int rc;
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -72,7 +73,7 @@ int path_home(const char *flag, char out[PATH_SIZE], struct err *err)
         rc = path_format(path, err, "%s/.local/state/baka", home);
     else
         return err_set(err, ERR_INVALID, "no state directory: give --home, or set BAKA_HOME or HOME");
-    return rc < 0 ? rc : make_absolute(path, out, err);
+    return rc < 0 ? rc : path_absolute(path, out, err);
 }
 
 int path_self_dir(char out[PATH_SIZE], struct err *err)

@@ -96,15 +96,19 @@ static size_t text_width(const char *text)
     return width;
 }
 
-static void print_padded(FILE *out, const char *text, size_t width, enum table_align align, bool last)
+/* *blanks are owed from the cells before, and printed only when a text follows: no line ends in blanks. */
+static void print_padded(FILE *out, const char *text, size_t width, enum table_align align, size_t *blanks)
 {
     size_t own = text_width(text), pad = width > own ? width - own : 0;
     if (align == TABLE_RIGHT)
-        fprintf(out, "%*s", (int)pad, "");
+        *blanks += pad;
+    if (*text) {
+        fprintf(out, "%*s", (int)*blanks, "");
+        *blanks = 0;
+    }
     for (const char *at = text; *at; at++)
         fputc((unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at, out);
-    if (align == TABLE_LEFT && !last)
-        fprintf(out, "%*s", (int)pad, "");
+    *blanks += (align == TABLE_LEFT ? pad : 0) + 2;
 }
 
 void table_print(const struct table *t, FILE *out, bool bold_header)
@@ -121,17 +125,16 @@ void table_print(const struct table *t, FILE *out, bool bold_header)
     }
     if (bold_header)
         fputs("\033[1m", out);
-    for (size_t i = 0; i < t->column_count; i++) {
-        bool last = i + 1 == t->column_count;
-        print_padded(out, t->columns[i].title, widths[i], t->columns[i].align, last);
-        fputs(last ? "" : "  ", out);
-    }
+    size_t blanks = 0;
+    for (size_t i = 0; i < t->column_count; i++)
+        print_padded(out, t->columns[i].title, widths[i], t->columns[i].align, &blanks);
     fputs(bold_header ? "\033[0m\n" : "\n", out);
     for (size_t i = 0; i < t->cell_count; i++) {
         size_t column = i % t->column_count;
-        bool last = column + 1 == t->column_count || i + 1 == t->cell_count;
-        print_padded(out, t->cells[i], widths[column], t->columns[column].align, last);
-        fputs(last ? "\n" : "  ", out);
+        blanks = column == 0 ? 0 : blanks;
+        print_padded(out, t->cells[i], widths[column], t->columns[column].align, &blanks);
+        if (column + 1 == t->column_count || i + 1 == t->cell_count)
+            fputc('\n', out);
     }
     free(widths);
 }

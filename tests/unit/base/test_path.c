@@ -61,8 +61,13 @@ static void test_home(void **state)
     assert_string_equal(out, expected);
     assert_int_equal(path_home(NULL, out, &err), 0);
     assert_string_equal(out, "/from/env");
+    assert_int_equal(path_home("", out, &err), -ERR_INVALID);
+    assert_string_equal(err.path, "--home");
+    setenv("BAKA_HOME", "", 1);
+    assert_int_equal(path_home(NULL, out, &err), 0);
+    assert_string_equal(out, "/state/baka");
     unsetenv("BAKA_HOME");
-    assert_int_equal(path_home("", out, &err), 0);
+    assert_int_equal(path_home(NULL, out, &err), 0);
     assert_string_equal(out, "/state/baka");
     setenv("XDG_STATE_HOME", "not/absolute", 1);
     assert_int_equal(path_home(NULL, out, &err), 0);

@@ -61,7 +61,7 @@ static void test_odd_cells(void **state)
     prints(t, false,
            "     a   b\n"
            "x?[2J?  \xff\xc3\n"
-           "      \n");
+           "\n");
     table_destroy(t);
 }
 

@@ -4,15 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/clock.h"
+#include "daemon/supervisor.h"
 
-struct api_call *api_call_create(struct bakad *b, struct http_request *r)
+struct api_call *api_call_create(struct bakad *b, struct http_request *r, const void *arg, size_t size)
 {
     struct api_call *call = calloc(1, sizeof *call);
-    if (call == NULL) {
+    void *kept = arg != NULL ? malloc(size) : NULL;
+    if (call == NULL || (arg != NULL && kept == NULL)) {
         struct err err;
+        free(call);
+        free(kept);
         err_set(&err, ERR_NO_MEMORY, "out of memory");
         http_reply_error(r, &err);
         return NULL;
+    }
+    if (arg != NULL) {
+        call->arg = memcpy(kept, arg, size);
+        call->free_arg = free;
     }
     call->bakad = b;
     call->request = r;
@@ -50,6 +58,17 @@ static void on_done(void *arg, int rc, const struct err *err)
     size_t size;
     if (rc != 0) {
         api_call_fail(call, err);
+        return;
+    }
+    if (call->next != NULL) {
+        void (*next)(struct api_call * call) = call->next;
+        call->next = NULL;
+        if (!call->bakad->stopping) {
+            next(call);
+            return;
+        }
+        err_set(&own, ERR_UNAVAILABLE, "the daemon is ending");
+        api_call_fail(call, &own);
         return;
     }
     if (call->after != NULL)
@@ -151,17 +170,18 @@ static void write_tags(struct jsonw *w, const char *tags)
 }
 
 /* Time left at the pace of the last twentieth of an epoch; only a run that works has one. */
-static void write_eta(struct jsonw *w, const struct store_run *r)
+static void write_eta(struct jsonw *w, const struct store_run *r, bool waits)
 {
-    if (r->state == RUN_RUNNING && r->step_ms.known && r->total_steps != STORE_UNKNOWN && r->step != STORE_UNKNOWN &&
-        r->total_steps >= r->step)
+    if (!waits && r->state == RUN_RUNNING && r->step_ms.known && r->total_steps != STORE_UNKNOWN &&
+        r->step != STORE_UNKNOWN && r->total_steps >= r->step)
         jsonw_real(w, "eta_s", (double)(r->total_steps - r->step) * r->step_ms.value / 1000);
     else
         jsonw_null(w, "eta_s");
 }
 
-void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms)
+void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_run *r, int64_t now_ms)
 {
+    const char *waits = supervisor_waits_for(b->supervisor, r->id, r->state); /* newer than what the store could take */
     int64_t ran_ms = r->ran_ms;
     if (r->running_since_ms != STORE_UNKNOWN && now_ms > r->running_since_ms)
         ran_ms += now_ms - r->running_since_ms;
@@ -169,7 +189,7 @@ void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms)
     jsonw_string(w, "name", r->name);
     jsonw_string(w, "kind", r->import ? "import" : "train");
     jsonw_string(w, "state", run_state_word(r->state));
-    jsonw_string(w, "reason", r->reason);
+    jsonw_string(w, "reason", waits != NULL ? waits : r->reason);
     jsonw_int(w, "attempts", r->attempts);
     api_store_int(w, "step", r->step);
     api_store_int(w, "total_steps", r->total_steps);
@@ -181,7 +201,7 @@ void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms)
     api_store_real(w, "val_loss", &r->val_loss);
     api_store_real(w, "best_val_loss", &r->best_val_loss);
     api_store_real(w, "tok_s", &r->tok_s);
-    write_eta(w, r);
+    write_eta(w, r, waits != NULL);
     jsonw_int(w, "created_ms", r->created_ms);
     api_store_int(w, "started_ms", r->started_ms);
     api_store_int(w, "ended_ms", r->ended_ms);
@@ -199,9 +219,9 @@ void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms)
     jsonw_bool(w, "cancelling", r->cancelling);
 }
 
-void api_run_object(struct jsonw *w, const char *key, const struct store_run *r, int64_t now_ms)
+void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, const struct store_run *r, int64_t now_ms)
 {
     jsonw_begin_object(w, key);
-    api_run_fields(w, r, now_ms);
+    api_run_fields(w, b, r, now_ms);
     jsonw_end_object(w);
 }

@@ -18,6 +18,7 @@ struct api_call {
     struct bakad *bakad;
     struct http_request *request;
     int (*run)(struct store_conn *c, struct api_call *call, struct err *err); /* store thread; fills out */
+    void (*next)(struct api_call *call);  /* loop, after a run that went well and left it set: instead of an answer */
     void (*after)(struct api_call *call); /* loop, when run and its commit went well, before the answer; may be NULL */
     void (*free_arg)(void *arg);          /* loop, at the end in every case; may be NULL */
     void *arg;
@@ -31,8 +32,9 @@ struct api_call {
     struct err err;
 };
 
-/* NULL when out of memory: the request is answered then. The call is freed by the api_call_ functions below. */
-struct api_call *api_call_create(struct bakad *b, struct http_request *r);
+/* With `arg` a copy of the `size` bytes at `arg` (NULL, 0: none), freed at the end unless free_arg is changed. NULL
+ * when out of memory: the request is answered then. The call is freed by the api_call_ functions below. */
+struct api_call *api_call_create(struct bakad *b, struct http_request *r, const void *arg, size_t size);
 /* Each ends with an answer. */
 void api_call_read(struct api_call *call);
 void api_call_write(struct api_call *call);
@@ -43,9 +45,9 @@ void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, 
                       void (*done)(struct api_call *call));
 
 /* The fields of RUN (docs/architecture.md), into the object that is open. */
-void api_run_fields(struct jsonw *w, const struct store_run *r, int64_t now_ms);
+void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_run *r, int64_t now_ms);
 /* RUN as one object. */
-void api_run_object(struct jsonw *w, const char *key, const struct store_run *r, int64_t now_ms);
+void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, const struct store_run *r, int64_t now_ms);
 void api_store_real(struct jsonw *w, const char *key, const struct store_real *r);
 /* null where value is STORE_UNKNOWN */
 void api_store_int(struct jsonw *w, const char *key, int64_t value);

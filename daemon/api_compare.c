@@ -217,12 +217,12 @@ static void write_extents(struct jsonw *w, const struct compare_train *t)
     jsonw_end_object(w);
 }
 
-static void write_run(struct jsonw *w, const struct request *q, size_t i, int64_t now_ms)
+static void write_run(struct jsonw *w, const struct bakad *b, const struct request *q, size_t i, int64_t now_ms)
 {
     const struct loaded *l = &q->loaded[i];
     const struct compare_run *r = &q->runs[i];
     jsonw_begin_object(w, NULL);
-    api_run_fields(w, &l->run, now_ms);
+    api_run_fields(w, b, &l->run, now_ms);
     jsonw_string(w, "label", l->label);
     jsonw_real(w, "epochs", r->epoch);
     api_store_real(w, "perplexity", &l->perplexity);
@@ -346,7 +346,7 @@ static int run_compare(struct store_conn *c, struct api_call *call, struct err *
     jsonw_begin_object(w, NULL);
     jsonw_begin_array(w, "runs");
     for (size_t i = 0; i < q->count; i++)
-        write_run(w, q, i, call->now_ms);
+        write_run(w, call->bakad, q, i, call->now_ms);
     jsonw_end_array(w);
     rc = write_pairs(w, q, err);
     if (rc)
@@ -387,19 +387,12 @@ static int take_request(struct http_request *r, struct request *q, struct err *e
 static void handle_compare(struct bakad *b, struct http_request *r)
 {
     struct err err;
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, &(struct request){0}, sizeof(struct request));
     if (!call)
         return;
-    struct request *q = calloc(1, sizeof *q);
-    if (!q) {
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    call->arg = q;
     call->free_arg = request_free;
     call->run = run_compare;
-    if (take_request(r, q, &err))
+    if (take_request(r, call->arg, &err))
         api_call_fail(call, &err);
     else
         api_call_read(call);

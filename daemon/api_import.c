@@ -17,7 +17,7 @@ struct import {
     const char *body; /* the request's: there until it is answered */
     size_t size;
     char request_id[NAME_SIZE], name[NAME_SIZE];
-    char tags[SWEEP_MAX_TAGS][NAME_SIZE];
+    char tags[SUBMISSION_MAX_TAGS][NAME_SIZE];
     size_t tag_count;
     struct store_import_row *rows;
     size_t row_count;
@@ -36,7 +36,8 @@ static int read_name(const cJSON *body, const char *key, bool required, char out
     if (item == NULL && !required)
         return 0;
     if (!cJSON_IsString(item) || !name_is_valid(item->valuestring))
-        return err_set_at(err, ERR_INVALID, key, "must be a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit");
+        return err_set_at(err, ERR_INVALID, key,
+                          "must be a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit");
     memcpy(out, item->valuestring, strlen(item->valuestring) + 1);
     return 0;
 }
@@ -46,11 +47,10 @@ static int read_tags(const cJSON *body, struct import *m, struct err *err)
     const cJSON *tags = cJSON_GetObjectItemCaseSensitive(body, "tags"), *tag;
     if (tags == NULL)
         return 0;
-    if (!cJSON_IsArray(tags) || cJSON_GetArraySize(tags) > SWEEP_MAX_TAGS)
-        return err_set_at(err, ERR_INVALID, "tags", "must be an array of at most %d names", SWEEP_MAX_TAGS);
-    cJSON_ArrayForEach(tag, tags)
-    {
-        int rc = sweep_check_name(cJSON_IsString(tag) ? tag->valuestring : "", "tags", err);
+    if (!cJSON_IsArray(tags) || cJSON_GetArraySize(tags) > SUBMISSION_MAX_TAGS)
+        return err_set_at(err, ERR_INVALID, "tags", "must be an array of at most %d names", SUBMISSION_MAX_TAGS);
+    cJSON_ArrayForEach(tag, tags) {
+        int rc = submission_check_name(cJSON_IsString(tag) ? tag->valuestring : "", "tags", err);
         if (rc != 0)
             return rc;
         memcpy(m->tags[m->tag_count++], tag->valuestring, strlen(tag->valuestring) + 1);
@@ -78,12 +78,12 @@ static int read_rows(const cJSON *body, struct import *m, struct err *err)
 {
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(body, "rows"), *row;
     if (!cJSON_IsArray(rows) || rows->child == NULL)
-        return err_set_at(err, ERR_INVALID, "rows", "must be an array of at least one [step,epoch,tokens,loss,val_loss]");
+        return err_set_at(err, ERR_INVALID, "rows",
+                          "must be an array of at least one [step,epoch,tokens,loss,val_loss]");
     m->rows = malloc((size_t)cJSON_GetArraySize(rows) * sizeof *m->rows);
     if (m->rows == NULL)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
-    cJSON_ArrayForEach(row, rows)
-    {
+    cJSON_ArrayForEach(row, rows) {
         struct store_import_row *to = &m->rows[m->row_count];
         char path[64];
         snprintf(path, sizeof path, "rows[%zu]", m->row_count);
@@ -103,7 +103,8 @@ static int parse(struct api_call *call, struct err *err)
     static const char *const known[] = {"request_id", "name", "tags", "rows"};
     struct import *m = call->arg;
     cJSON *body;
-    int rc = json_parse(m->body, m->size, &(struct json_limits){IMPORT_MAX_BYTES, IMPORT_MAX_DEPTH}, "body", &body, err);
+    int rc =
+        json_parse(m->body, m->size, &(struct json_limits){IMPORT_MAX_BYTES, IMPORT_MAX_DEPTH}, "body", &body, err);
     if (rc != 0)
         return rc;
     if (!cJSON_IsObject(body))
@@ -120,7 +121,7 @@ static int parse(struct api_call *call, struct err *err)
     if (rc == 0)
         rc = read_name(body, "name", true, m->name, err);
     if (rc == 0)
-        rc = sweep_check_name(m->name, "name", err);
+        rc = submission_check_name(m->name, "name", err);
     if (rc == 0)
         rc = read_tags(body, m, err);
     if (rc == 0)
@@ -135,7 +136,7 @@ static int parse(struct api_call *call, struct err *err)
 static int run_import(struct store_conn *c, struct api_call *call, struct err *err)
 {
     const struct import *m = call->arg;
-    const char *tags[SWEEP_MAX_TAGS];
+    const char *tags[SUBMISSION_MAX_TAGS];
     struct store_run made;
     int64_t id;
     bool repeated;
@@ -162,18 +163,11 @@ static int run_import(struct store_conn *c, struct api_call *call, struct err *e
 
 static void handle(struct bakad *b, struct http_request *r)
 {
-    struct api_call *call = api_call_create(b, r);
+    struct import m = {0};
+    m.body = http_request_body(r, &m.size);
+    struct api_call *call = api_call_create(b, r, &m, sizeof m);
     if (call == NULL)
         return;
-    struct import *m = calloc(1, sizeof *m);
-    if (m == NULL) {
-        struct err err;
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    m->body = http_request_body(r, &m->size);
-    call->arg = m;
     call->free_arg = import_free;
     call->run = run_import;
     call->status = 201;

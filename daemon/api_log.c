@@ -16,8 +16,8 @@ struct log_page {
     long long offset;  /* negative: that many bytes before the end */
 };
 
-/* The bytes of path from offset on, at most a page; *end says that nothing follows. An attempt that has not begun its log
- * gives an empty page. */
+/* The bytes of path from offset on, at most a page; *end says that nothing follows. An attempt that has not begun its
+ * log gives an empty page. */
 static int read_page(const char *path, long long *offset, char **out, size_t *size, bool *end, struct err *err)
 {
     struct stat st;
@@ -113,18 +113,9 @@ static void handle_log(struct bakad *b, struct http_request *r)
         http_reply_error(r, &err);
         return;
     }
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, &page, sizeof page);
     if (call == NULL)
         return;
-    struct log_page *kept = malloc(sizeof *kept);
-    if (kept == NULL) {
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    *kept = page;
-    call->arg = kept;
-    call->free_arg = free;
     call->run = run_log;
     api_call_read(call);
 }

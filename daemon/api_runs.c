@@ -37,7 +37,7 @@ static int run_list(struct store_conn *c, struct api_call *call, struct err *err
     jsonw_begin_object(w, NULL);
     jsonw_begin_array(w, "runs");
     for (size_t i = 0; i < n; i++)
-        api_run_object(w, NULL, &runs[i], call->now_ms);
+        api_run_object(w, NULL, call->bakad, &runs[i], call->now_ms);
     jsonw_end_array(w);
     if (next != 0) {
         char text[STORE_ID_SIZE];
@@ -57,7 +57,8 @@ static int read_name(const struct http_request *r, const char *key, char out[NAM
     if (value == NULL)
         return 0;
     if (!name_is_valid(value))
-        return err_set_at(err, ERR_INVALID, key, "must be a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit");
+        return err_set_at(err, ERR_INVALID, key,
+                          "must be a name: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit");
     memcpy(out, value, strlen(value) + 1);
     return 0;
 }
@@ -70,10 +71,11 @@ static int read_list_query(const struct http_request *r, struct list_query *q, s
     if (state != NULL) {
         q->by_state = true;
         if (!run_state_parse(state, &q->state))
-            return err_set_at(err, ERR_INVALID, "state",
-                              "'%.40s' is no state: queued, blocked, starting, running, paused, finished, stopped, failed, "
-                              "diverged, cancelled",
-                              state);
+            return err_set_at(
+                err, ERR_INVALID, "state",
+                "'%.40s' is no state: queued, blocked, starting, running, paused, finished, stopped, failed, "
+                "diverged, cancelled",
+                state);
     }
     if (cursor != NULL && !store_id_parse(cursor, &after))
         return err_set_at(err, ERR_INVALID, "cursor", "must be the \"next\" of an earlier page");
@@ -94,18 +96,9 @@ static void handle_list(struct bakad *b, struct http_request *r)
         http_reply_error(r, &err);
         return;
     }
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, &query, sizeof query);
     if (call == NULL)
         return;
-    struct list_query *kept = malloc(sizeof *kept);
-    if (kept == NULL) {
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    *kept = query;
-    call->arg = kept;
-    call->free_arg = free;
     call->run = run_list;
     api_call_read(call);
 }
@@ -209,7 +202,7 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
     rc = store_run_spec(c, id, &spec, err);
     if (rc == 0) {
         jsonw_begin_object(w, NULL);
-        api_run_fields(w, &run, call->now_ms);
+        api_run_fields(w, call->bakad, &run, call->now_ms);
         if (spec[0] != '\0')
             jsonw_raw(w, "spec", spec);
         else
@@ -228,7 +221,7 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
 
 static void handle_detail(struct bakad *b, struct http_request *r)
 {
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, NULL, 0);
     if (call == NULL)
         return;
     call->run = run_detail;
@@ -246,7 +239,7 @@ static int answer_run(struct store_conn *c, struct api_call *call, int64_t id, s
     int rc = store_run_get(c, id, &run, err);
     if (rc != 0)
         return rc;
-    api_run_object(&call->out, NULL, &run, call->now_ms);
+    api_run_object(&call->out, NULL, call->bakad, &run, call->now_ms);
     store_run_finish(&run);
     return 0;
 }
@@ -293,17 +286,9 @@ static void handle_change(struct bakad *b, struct http_request *r,
                           int (*run)(struct store_conn *c, struct api_call *call, struct err *err),
                           void (*after)(struct api_call *call))
 {
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, &(struct change){0}, sizeof(struct change));
     if (call == NULL)
         return;
-    call->arg = calloc(1, sizeof(struct change));
-    if (call->arg == NULL) {
-        struct err err;
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    call->free_arg = free;
     call->run = run;
     call->after = after;
     api_call_write(call);

@@ -37,6 +37,7 @@ static int run(struct store_conn *c, struct api_call *call, struct err *err)
     }
     jsonw_end_array(w);
     jsonw_end_object(w);
+    jsonw_string(w, "trouble", usage->trouble[0] != '\0' ? usage->trouble : NULL);
     jsonw_begin_object(w, "runs");
     for (int s = 0; s < RUN_STATES; s++)
         jsonw_int(w, run_state_word((enum run_state)s), counts[s]);
@@ -47,20 +48,12 @@ static int run(struct store_conn *c, struct api_call *call, struct err *err)
 
 static void handle(struct bakad *b, struct http_request *r)
 {
-    struct api_call *call = api_call_create(b, r);
+    /* slots are the loop's knowledge, so they are taken here */
+    struct supervisor_usage usage = {0};
+    supervisor_get_usage(b->supervisor, &usage);
+    struct api_call *call = api_call_create(b, r, &usage, sizeof usage);
     if (call == NULL)
         return;
-    /* slots are the loop's knowledge, so they are taken here */
-    struct supervisor_usage *usage = calloc(1, sizeof *usage);
-    if (usage == NULL) {
-        struct err err;
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    supervisor_get_usage(b->supervisor, usage);
-    call->arg = usage;
-    call->free_arg = free;
     call->run = run;
     api_call_read(call);
 }

@@ -76,7 +76,8 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
 
 static int run_evals(struct store_conn *c, struct api_call *call, struct err *err)
 {
-    static const char *const names[] = {"step", "epoch", "tokens", "split", "loss", "perplexity", "bits_per_byte", NULL};
+    static const char *const names[] = {"step", "epoch",      "tokens",        "split",
+                                        "loss", "perplexity", "bits_per_byte", NULL};
     struct store_eval *evals;
     struct jsonw *w = &call->out;
     int64_t id;
@@ -123,25 +124,16 @@ static void handle_steps(struct bakad *b, struct http_request *r)
         http_reply_error(r, &err);
         return;
     }
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, &page, sizeof page);
     if (call == NULL)
         return;
-    struct page *kept = malloc(sizeof *kept);
-    if (kept == NULL) {
-        err_set(&err, ERR_NO_MEMORY, "out of memory");
-        api_call_fail(call, &err);
-        return;
-    }
-    *kept = page;
-    call->arg = kept;
-    call->free_arg = free;
     call->run = run_steps;
     api_call_read(call);
 }
 
 static void handle_evals(struct bakad *b, struct http_request *r)
 {
-    struct api_call *call = api_call_create(b, r);
+    struct api_call *call = api_call_create(b, r, NULL, 0);
     if (call == NULL)
         return;
     call->run = run_evals;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/err.h"
 #include "base/file.h"
@@ -16,9 +17,9 @@
 enum setting_type { SETTING_INT, SETTING_PATH, SETTING_LEVEL };
 
 struct setting {
-    const char *key;         /* in the file; NULL: cannot stand there */
-    const char *flag;        /* "--cpu-slots" */
-    const char *variable;    /* "BAKA_CPU_SLOTS" */
+    const char *key;        /* in the file; NULL: cannot stand there */
+    const char *flag;       /* "--cpu-slots" */
+    const char *variable;   /* "BAKA_CPU_SLOTS" */
     const char *value_name; /* for --help */
     enum setting_type type;
     size_t offset; /* in struct config */
@@ -30,7 +31,7 @@ struct setting {
 
 static const struct setting settings[] = {
     {NULL, "--home", "BAKA_HOME", "DIR", SETTING_PATH, FIELD(home), 0, 0,
-     "state directory (default: $XDG_STATE_HOME/baka or ~/.local/state/baka)"},
+     "state directory (default: $XDG_STATE_HOME/baka, else ~/.local/state/baka)"},
     {NULL, "--config", "BAKA_CONFIG", "FILE", SETTING_PATH, FIELD(file), 0, 0,
      "configuration file (default: config.json in the state directory, if it is there)"},
     {"worker", "--worker", "BAKA_WORKER", "PATH", SETTING_PATH, FIELD(worker), 0, 0,
@@ -175,7 +176,7 @@ static int read_arguments(int argc, char *const *argv, const char *given[SETTING
             char word[64];
             snprintf(word, sizeof word, "%.*s", (int)(n < 63 ? n : 63), argv[i]);
             if (word[0] != '-')
-                return err_set_at(err, ERR_INVALID, "--", "\"%s\" is not expected: bakad takes flags only (--help)",
+                return err_set_at(err, ERR_INVALID, "--", "\"%s\" is not expected: bakad takes flags only",
                                   word);
             return err_set_at(err, ERR_INVALID, "--", "unknown flag %s; the nearest known one is %s", word,
                               nearest(word, true));
@@ -189,6 +190,13 @@ static int read_arguments(int argc, char *const *argv, const char *given[SETTING
                               settings[found].value_name);
     }
     return 0;
+}
+
+/* A home that is a plain file has no configuration file in it; what is wrong is said by home_prepare, in its words. */
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? S_ISDIR(st.st_mode) : errno != ENOTDIR;
 }
 
 static int online_cpus(void)
@@ -221,12 +229,12 @@ int config_load(int argc, char *const *argv, char *(*environment)(const char *),
     /* the first two rows say where the file is, so they come before it */
     const char *home = given[0] != NULL ? given[0] : variables[0];
     const char *file = given[1] != NULL ? given[1] : variables[1];
-    if (given[0] != NULL && *given[0] == '\0')
-        return err_set_at(err, ERR_INVALID, "--home", "is empty");
+    if (given[1] != NULL && *given[1] == '\0')
+        return err_set_at(err, ERR_INVALID, "--config", "is empty");
     if ((rc = path_home(home, c.home, err)) != 0 ||
         (rc = file != NULL ? path_format(c.file, err, "%s", file)
                            : path_format(c.file, err, "%s/config.json", c.home)) != 0 ||
-        (rc = read_file(&c, file != NULL, err)) != 0)
+        (rc = file != NULL || is_directory(c.home) ? read_file(&c, file != NULL, err) : 0) != 0)
         return rc;
     for (int i = 2; i < SETTINGS; i++)
         if (given[i] == NULL && variables[i] != NULL &&
@@ -256,7 +264,7 @@ void config_print_help(FILE *out)
     fprintf(out,
             "  --help                   this text\n"
             "  --version                the version\n\n"
-            "A flag wins over its environment variable (--cpu-slots: BAKA_CPU_SLOTS), that over the configuration\n"
-            "file (cpu_slots), that over the default.\n\n"
+            "A flag wins over its environment variable (--home: BAKA_HOME), that over the configuration\n"
+            "file (cpu_slots), that over the default. A variable that is empty counts as not set.\n\n"
             "Exit status: 0 ended by a signal, 1 could not serve, 2 wrong usage.\n");
 }

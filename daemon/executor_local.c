@@ -17,6 +17,20 @@
 
 enum { EXIT_MAX_BYTES = 4096, LOCK_FD = 3 };
 
+int executor_check_worker(const char *worker, struct err *err)
+{
+    struct stat st;
+    if (stat(worker, &st) != 0)
+        return err_set_errno(err, errno, "the worker program %.400s cannot be used", worker);
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_INVALID, "the worker program %.400s cannot be used: it is %s", worker,
+                       S_ISDIR(st.st_mode) ? "a directory" : "no regular file");
+    if (access(worker, X_OK) != 0)
+        return err_set(err, ERR_INVALID, "the worker program %.400s cannot be used: it is not executable (chmod +x)",
+                       worker);
+    return 0;
+}
+
 /* No worker of this run lives, so what no attempt has recorded is nobody's: temporary checkpoints of a killed worker,
  * and whole ones whose journal record was lost with it. */
 static int clear_leftovers(const struct executor_launch *l, struct err *err)

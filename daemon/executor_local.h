@@ -26,6 +26,8 @@ struct executor_launch {
     const char *gpu_uuids; /* joined by ','; "" for none */
 };
 
+/* Whether `worker` (absolute) is a program at all: ERR_NOT_FOUND, ERR_INVALID. One stat: for any thread. */
+int executor_check_worker(const char *worker, struct err *err);
 /* Makes the folders and spec.json, clears left-overs of earlier attempts, opens and locks the lock file: *lock_fd.
  * Blocks on the disk: not for the loop's thread. ERR_IO, ERR_NO_SPACE, ERR_BUSY (somebody holds the lock). */
 int executor_prepare(const struct executor_launch *l, int *lock_fd, struct err *err);

@@ -2,6 +2,7 @@
  * has it): bakad needs nothing of a data set but that it is there, and its vocabulary. */
 #include "daemon/home.h"
 
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -19,6 +21,11 @@ int home_prepare(const char *home, struct err *err)
     static const char *const folders[] = {"", "/runs", "/data"};
     char path[PATH_SIZE];
     struct err own;
+    struct stat st;
+    if (stat(home, &st) == 0 && !S_ISDIR(st.st_mode))
+        return err_set(err, ERR_IO,
+                       "the state directory %s is not a directory: move that file away, or name another with --home",
+                       home);
     for (int i = 0; i < 3; i++) {
         int rc = path_format(path, err, "%s%s", home, folders[i]);
         if (rc != 0)
@@ -29,6 +36,27 @@ int home_prepare(const char *home, struct err *err)
     if (access(home, R_OK | W_OK | X_OK) != 0)
         return err_set_errno(err, errno, "the state directory %s is not writable", home);
     return 0;
+}
+
+/* Who holds the lock, by what stands in it; 0 when it does not say. What an earlier holder left behind names a process
+ * that is gone, or another one with its pid. */
+static long await_holder(int fd)
+{
+    enum { LOOK_MS = 10 };
+    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+    for (int waited = 0;; waited += LOOK_MS) {
+        char text[64];
+        int pid;
+        unsigned long long start;
+        ssize_t n = pread(fd, text, sizeof text - 1, 0);
+        text[n > 0 ? n : 0] = '\0';
+        if (strchr(text, '\n') != NULL && sscanf(text, "%d %llu", &pid, &start) == 2 && start > 0 &&
+            clock_process_start(pid) == start)
+            return pid;
+        if (waited >= HOME_HOLDER_WAIT_MS)
+            return 0;
+        nanosleep(&pause, NULL); /* no loop runs yet */
+    }
 }
 
 int home_lock(const char *home, int *out, struct err *err)
@@ -42,13 +70,14 @@ int home_lock(const char *home, int *out, struct err *err)
     if (fd < 0)
         return err_set_errno(err, errno, "cannot open %s", path);
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
-        ssize_t n = errno == EAGAIN || errno == EACCES ? pread(fd, text, sizeof text - 1, 0) : -1;
-        if (n < 0)
-            rc = err_set_errno(err, errno, "cannot lock %s", path);
-        else {
-            text[n] = '\0';
-            rc = err_set(err, ERR_BUSY, "another bakad (pid %ld) is serving %s", strtol(text, NULL, 10), home);
-        }
+        int error = errno;
+        long holder = error == EAGAIN || error == EACCES ? await_holder(fd) : 0;
+        if (error != EAGAIN && error != EACCES)
+            rc = err_set_errno(err, error, "cannot lock %s", path);
+        else if (holder > 0)
+            rc = err_set(err, ERR_BUSY, "another bakad (pid %ld) is serving %s", holder, home);
+        else
+            rc = err_set(err, ERR_BUSY, "another bakad is serving %s (%s is locked)", home, path);
         close(fd);
         return rc;
     }
@@ -60,6 +89,22 @@ int home_lock(const char *home, int *out, struct err *err)
     }
     *out = fd;
     return 0;
+}
+
+bool home_lost_database(const char *home, const char *database)
+{
+    char path[PATH_SIZE];
+    struct stat st;
+    if ((stat(database, &st) == 0 && st.st_size > 0) || path_format(path, NULL, "%s/runs", home) != 0)
+        return false;
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    bool found = false;
+    while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
+        found = entry->d_name[0] == 'b';
+    if (dir != NULL)
+        closedir(dir);
+    return found;
 }
 
 enum { TOKEN_HEADER_BYTES = 4096, TOKEN_FIELDS = 48 };

@@ -2,16 +2,22 @@
 #ifndef BAKA_DAEMON_HOME_H
 #define BAKA_DAEMON_HOME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "base/path.h"
 
 struct err;
 
-/* Makes `home` (mode 0700) and home/runs, home/data. ERR_IO when it cannot be made or written. */
+/* Makes `home` (mode 0700) and home/runs, home/data. ERR_IO when it is no directory or cannot be made or written. */
 int home_prepare(const char *home, struct err *err);
-/* Takes home/bakad.lock for the life of the process and writes "pid start_time\n" into it. ERR_BUSY names the holder.
- */
+/* Takes home/bakad.lock for the life of the process and writes "pid start_time\n" into it. ERR_BUSY names the holder;
+ * one that has only just taken it gets HOME_HOLDER_WAIT_MS to write its name. */
+enum { HOME_HOLDER_WAIT_MS = 1000 };
 int home_lock(const char *home, int *fd, struct err *err);
+
+/* True when home/runs has runs but `database` is missing or has no bytes: it was removed or emptied, for bakad gives a
+ * new one its first tables before the first run directory is made. */
+bool home_lost_database(const char *home, const char *database);
 
 /* What submit needs to know of a data set. */
 struct home_data {

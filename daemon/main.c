@@ -22,6 +22,7 @@
 #include "daemon/api.h"
 #include "daemon/bakad.h"
 #include "daemon/config.h"
+#include "daemon/executor_local.h"
 #include "daemon/home.h"
 #include "daemon/http.h"
 #include "daemon/nvml.h"
@@ -105,6 +106,35 @@ static void describe_machine(struct program *p)
               why);
 }
 
+/* A worker that can never start would let each run fail at its launch, so it is refused here, once. */
+static int find_worker(struct config *c, struct err *err)
+{
+    char given[PATH_SIZE];
+    struct err own;
+    if (c->worker[0] == '\0')
+        return path_sibling_program("baka-worker", c->worker, err);
+    memcpy(given, c->worker, sizeof given);
+    int rc = path_absolute(given, c->worker, err); /* a run's directory is the worker's current one */
+    if (rc == 0 && executor_check_worker(c->worker, &own) != 0)
+        rc =
+            err_set(err, own.code,
+                    "%s; give the path of baka-worker by --worker, BAKA_WORKER or \"worker\" in the configuration file,"
+                    " or leave it out to take the one beside bakad",
+                    own.message);
+    return rc;
+}
+
+static void warn_lost_database(const char *home, const char *database)
+{
+    if (home_lost_database(home, database))
+        log_event(
+            LOG_LEVEL_WARN, "database_empty",
+            "database=%s meaning=\"%s/runs has runs that no database knows: their records are lost unless "
+            "baka.db is restored from a copy; run numbers begin anew, and old directories in their way are renamed to "
+            "*.foreign-*\"",
+            database, home);
+}
+
 /* Everything up to the socket. */
 static int open_parts(struct program *p, struct err *err)
 {
@@ -114,12 +144,14 @@ static int open_parts(struct program *p, struct err *err)
     int rc = home_prepare(p->config.home, err);
     if (rc == 0)
         rc = home_lock(p->config.home, &lock_fd, err);
-    if (rc == 0 && p->config.worker[0] == '\0')
-        rc = path_sibling_program("baka-worker", p->config.worker, err);
+    if (rc == 0)
+        rc = find_worker(&p->config, err);
     if (rc == 0)
         rc = path_format(socket_path, err, "%s/bakad.sock", p->config.home);
     if (rc == 0)
         rc = path_format(database, err, "%s/baka.db", p->config.home);
+    if (rc == 0)
+        warn_lost_database(p->config.home, database);
     if (rc == 0)
         rc = store_open(b->loop, database, &b->store, err);
     if (rc == 0)
@@ -167,7 +199,10 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     if (config_load(argc, argv, getenv, &program.config, &err) != 0) {
         bool flag = config_is_usage_error(&err);
-        fprintf(stderr, "bakad: %s%s%s\n", flag ? "" : err.path, flag || err.path[0] == '\0' ? "" : ": ", err.message);
+        /* a message that names its place is not given it twice; "--" is no flag, but the command line as a whole */
+        bool place = err.path[0] != '\0' && strcmp(err.path, "--") != 0 && strstr(err.message, err.path) == NULL;
+        fprintf(stderr, "bakad: %s%s%s%s\n", place ? err.path : "", place ? ": " : "", err.message,
+                flag ? " (see bakad --help)" : "");
         return flag ? EXIT_USAGE : EXIT_CANNOT_SERVE;
     }
     if (program.config.action == CONFIG_HELP) {

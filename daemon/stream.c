@@ -120,7 +120,7 @@ static int run_read(struct store_conn *c, void *arg, struct err *err)
     if (rc != 0)
         return rc;
     jsonw_text(&w->out, "event: run\ndata: ");
-    api_run_object(&w->out, NULL, &run, clock_wall_ms());
+    api_run_object(&w->out, NULL, w->hub->bakad, &run, clock_wall_ms());
     jsonw_text(&w->out, "\n\n");
     store_run_finish(&run);
     return 0;

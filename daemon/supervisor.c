@@ -63,6 +63,8 @@ void supervised_destroy(struct supervised *a)
         a->next->link = a->link;
     if (--s->active_count == 0)
         uv_timer_stop(&s->tick);
+    if (a->no_space)
+        trouble_publish(s);
     a->handles = a->has_process + a->has_poll;
     if (a->has_process)
         uv_close((uv_handle_t *)&a->process, on_handle_closed);
@@ -110,7 +112,11 @@ static void on_due(uv_timer_t *timer)
 
 void supervisor_wake_in(struct supervisor *s, int64_t ms)
 {
-    uv_timer_start(&s->due, on_due, ms < 1 ? 1 : (uint64_t)ms, 0);
+    uint64_t in = ms < 1 ? 1 : (uint64_t)ms;
+    if (s->stopping)
+        return;
+    if (!uv_is_active((uv_handle_t *)&s->due) || uv_timer_get_due_in(&s->due) > in) /* the earliest of all wishes */
+        uv_timer_start(&s->due, on_due, in, 0);
 }
 
 static int run_queue(struct store_conn *c, void *arg, struct err *err)
@@ -156,8 +162,15 @@ static void decide(struct supervisor *s)
             jobs[job_count++] = (struct sched_job){
                 .id = q->id, .demand = {(int)q->cpus, (int)q->gpus, q->gpu_memory}, .not_before_ms = q->not_before_ms};
         }
-        struct sched_decision d = scheduler_decide(&s->bakad->machine, held, held_count, jobs, job_count, now, launches,
-                                                   (size_t)s->bakad->machine.cpu_slots);
+        uint64_t patience = 0;
+        if (job_count == 0)
+            trouble_without_queue(s);
+        else
+            patience = trouble_before_launch(s);
+        size_t most = trouble_is_on(s) ? 1 : (size_t)s->bakad->machine.cpu_slots; /* one finds out for all */
+        struct sched_decision d = {.next_due_ms = patience > 0 ? now + (int64_t)patience : INT64_MAX};
+        if (patience == 0)
+            d = scheduler_decide(&s->bakad->machine, held, held_count, jobs, job_count, now, launches, most);
         for (size_t i = 0; i < d.launch_count; i++) {
             const struct sched_job *job = &jobs[launches[i].job];
             struct supervised *a = supervised_create(s, job->id);
@@ -228,6 +241,7 @@ void supervisor_cancel(struct supervisor *s, int64_t run)
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out)
 {
     memset(out, 0, sizeof *out);
+    trouble_say(s, out->trouble);
     for (const struct supervised *a = s->active; a != NULL; a = a->next) {
         out->cpus += a->holding.demand.cpus;
         for (int g = 0; g < SCHEDULER_MAX_GPUS; g++)
@@ -244,6 +258,11 @@ int supervisor_create(struct bakad *b, struct supervisor **out, struct err *err)
     if (s == NULL)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     s->bakad = b;
+    int rc = trouble_init(s, err);
+    if (rc != 0) {
+        free(s);
+        return rc;
+    }
     uv_timer_init(b->loop, &s->tick);
     uv_timer_init(b->loop, &s->due);
     s->tick.data = s->due.data = s;
@@ -275,6 +294,7 @@ static void adopt_one(struct supervisor *s, const struct store_run *run, const s
                       double time_limit_s)
 {
     struct err err;
+    char boot_id[40];
     struct supervised *a = supervised_create(s, run->id);
     if (a == NULL)
         return;
@@ -283,6 +303,11 @@ static void adopt_one(struct supervisor *s, const struct store_run *run, const s
     a->resume_step = attempt->resume_step;
     memcpy(a->resume, attempt->resume, sizeof a->resume);
     a->offset = attempt->journal_offset;
+    clock_boot_id(boot_id);
+    if (attempt->pid > 0 && strcmp(attempt->boot_id, boot_id) == 0) {
+        a->recorded_pid = (int)attempt->pid;
+        a->recorded_start = (uint64_t)attempt->start_time;
+    }
     a->cancelling = run->cancelling;
     a->total_steps = run->total_steps;
     a->ran_before_ms = run->ran_ms;
@@ -345,8 +370,10 @@ void supervisor_stop(struct supervisor *s)
 static void on_supervisor_closed(uv_handle_t *handle)
 {
     struct supervisor *s = handle->data;
-    if (--s->handles == 0)
+    if (--s->handles == 0) {
+        trouble_finish(s);
         free(s);
+    }
 }
 
 void supervisor_destroy(struct supervisor *s)

@@ -4,12 +4,14 @@
  * An attempt's way: claimed (a transaction) → prepared (folders, spec.json, lock; off the loop) → spawned → its journal
  * is read while it lives, every 50 ms, all attempts in one timer → gone (exit of our child, or its pidfd) → the rest of
  * the journal is read → the verdict, one transaction with the run's next state → its slots are free, the queue is
- * looked at again. A failing store (full disk) stops none of this: the step is tried again each second.
+ * looked at again. A failing store stops none of this: the step is tried again after a second, with a full disk after
+ * up to ten. A worker program that is not there any more stops the launches until it is back; no attempt is counted.
  */
 #ifndef BAKA_DAEMON_SUPERVISOR_H
 #define BAKA_DAEMON_SUPERVISOR_H
 
 #include <stdint.h>
+#include "daemon/queue.h"
 #include "daemon/scheduler.h"
 
 struct bakad;
@@ -28,10 +30,16 @@ void supervisor_stop(struct supervisor *s);
 /* After supervisor_stop, when the store has closed. */
 void supervisor_destroy(struct supervisor *s);
 
+enum { SUPERVISOR_TROUBLE_SIZE = 900 };
+
 struct supervisor_usage {
     int cpus;
+    char trouble[SUPERVISOR_TROUBLE_SIZE]; /* what the queue waits for besides slots; "": nothing */
     int gpu_runs[SCHEDULER_MAX_GPUS];
 };
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out);
+/* Any thread, until supervisor_destroy: why the record of the run is behind what really happens, or why no queued run
+ * starts, in at most 32 characters; NULL: nothing of the kind. */
+const char *supervisor_waits_for(struct supervisor *s, int64_t run, enum run_state state);
 
 #endif

@@ -2,8 +2,10 @@
  * pruning, which bakad alone does: first the mark in the store, then the folder. */
 #include "daemon/supervisor_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -31,6 +33,13 @@ static int read_past(const struct supervised *a, struct store_conn *c, struct ve
     return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* True when the worker was there, and its directory is not. */
+static bool had_directory(const struct supervised *a, const struct store_attempt *attempt)
+{
+    return (a->pid > 0 || attempt->pid > 0 || attempt->started) && access(a->attempt_dir, F_OK) != 0 &&
+           (errno == ENOENT || errno == ENOTDIR);
+}
+
 static int run_end(struct store_conn *c, void *arg, struct err *err)
 {
     struct supervised *a = arg;
@@ -50,6 +59,8 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
     struct verdict_evidence e = {
         .never_started = a->never_started,
         .launch_failed = a->launch_failed,
+        .launch_waits = a->launch_waits,
+        .directory_gone = a->stop == STOP_DIRECTORY_GONE || had_directory(a, &attempt) ? a->attempt_dir : NULL,
         .has_exit = has_exit,
         .exit_status = gone.status,
         .exit_signal = gone.signal,
@@ -93,9 +104,10 @@ static void on_ended(void *arg, int rc, const struct err *err)
     struct supervisor *s = a->supervisor;
     a->busy = false;
     if (rc != 0) {
-        log_event(LOG_LEVEL_WARN, "end_unrecorded", "run=%s attempt=%lld error=\"%s\"", a->id, (long long)a->attempt,
-                  err->message);
-        a->retry_at = uv_now(s->bakad->loop) + RETRY_MS;
+        if (rc != -ERR_NO_SPACE)
+            log_event(LOG_LEVEL_WARN, "end_unrecorded", "run=%s attempt=%lld error=\"%s\"", a->id,
+                      (long long)a->attempt, err->message);
+        a->retry_at = uv_now(s->bakad->loop) + trouble_store(s, a, rc, err);
         supervisor_tick_on(s);
         return;
     }
@@ -104,6 +116,7 @@ static void on_ended(void *arg, int rc, const struct err *err)
     stream_run_changed(s->bakad->streams, a->run);
     if (s->stopping)
         return;
+    trouble_store_worked(s, a);
     supervised_destroy(a);
     supervisor_wake(s);
 }

@@ -13,7 +13,8 @@
 
 enum {
     TICK_MS = 50,
-    RETRY_MS = 1000,   /* after the store refused */
+    RETRY_MS = 1000,   /* after the store refused; the first of a growing patience with a full disk */
+    LOOK_MS = 1000,    /* between looks whether a run directory is still there */
     QUEUE_LOOK = 1000, /* queued runs that one decision sees */
     READ_MAX = 1 << 20
 };
@@ -55,8 +56,10 @@ struct supervised {
     int handles; /* of the two, not closed yet */
     int pidfd, pid;
     uint64_t start_time;
+    int recorded_pid; /* of an adopted one, by the store; 0: none of this boot */
+    uint64_t recorded_start, look_at;
     bool cancelling, killed;
-    bool never_started, launch_failed; /* evidence */
+    bool never_started, launch_failed, launch_waits; /* evidence */
     enum verdict_stop stop;
     double time_limit_s;
     int64_t ran_before_ms;
@@ -68,6 +71,7 @@ struct supervised {
     int64_t offset;
     bool busy;         /* a job of this attempt is in the store */
     uint64_t retry_at; /* after a failure */
+    bool no_space;     /* the last write of this attempt failed for want of room */
     char *buffer;
     size_t buffer_size;
     struct ingest_news news;
@@ -80,6 +84,23 @@ struct supervised {
     char bad_checkpoint[STORE_PATH_SIZE];
 };
 
+struct trouble_run {
+    int64_t run;
+    bool alive;
+};
+
+/* supervisor_trouble.c */
+struct trouble {
+    unsigned disk_failures, worker_failures; /* in a row; 0: no trouble */
+    uint64_t disk_retry_at, worker_retry_at; /* uv_now */
+    bool worker_missing;                     /* by a look, not by a launch that was refused */
+    char worker[768];
+    uv_mutex_t lock; /* for what follows */
+    struct trouble_run *runs;
+    size_t run_count;
+    bool published_disk, published_worker;
+};
+
 struct supervisor {
     struct bakad *bakad;
     struct supervised *active;
@@ -87,6 +108,7 @@ struct supervisor {
     uv_timer_t tick; /* while anything is active */
     uv_timer_t due;  /* the next backoff's end, or the next try after a refusal */
     int handles;     /* of the two, once they close */
+    struct trouble trouble;
     bool started, stopping;
     bool deciding, decide_again;
     struct store_job queue_job, adopt_job;
@@ -105,6 +127,23 @@ void supervised_destroy(struct supervised *a);
 int supervised_paths(struct supervised *a, struct err *err); /* from run and attempt */
 void supervisor_wake_in(struct supervisor *s, int64_t ms);
 void supervisor_tick_on(struct supervisor *s);
+
+/* supervisor_trouble.c */
+int trouble_init(struct supervisor *s, struct err *err);
+void trouble_finish(struct supervisor *s);
+void trouble_publish(struct supervisor *s); /* an attempt with no_space left */
+void trouble_say(const struct supervisor *s, char out[SUPERVISOR_TROUBLE_SIZE]);
+bool trouble_is_on(const struct supervisor *s);
+/* A write failed (a may be NULL): milliseconds until the next try. */
+uint64_t trouble_store(struct supervisor *s, struct supervised *a, int rc, const struct err *err);
+void trouble_store_worked(struct supervisor *s, struct supervised *a);
+void trouble_phase_changed(struct supervised *a);
+/* The worker program cannot be started, or was. */
+void trouble_worker(struct supervisor *s, const struct err *err);
+void trouble_worker_worked(struct supervisor *s);
+/* Milliseconds for which nothing may be launched; 0: go on. */
+uint64_t trouble_before_launch(struct supervisor *s);
+void trouble_without_queue(struct supervisor *s); /* nothing waits to be launched */
 
 /* supervisor_launch.c */
 void launch_begin(struct supervised *a);

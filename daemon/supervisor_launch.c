@@ -123,9 +123,10 @@ static void on_spawned(void *arg, int rc, const struct err *err)
 
 static void fail(struct supervised *a)
 {
+    a->launch_failed = true;
+    a->launch_waits |= a->launch_rc == -ERR_NO_SPACE;
     log_event(LOG_LEVEL_WARN, "launch_failed", "run=%s attempt=%lld error=\"%s\"", a->id, (long long)a->attempt,
               a->launch_err.message);
-    a->launch_failed = true;
     end_begin(a);
 }
 
@@ -158,9 +159,12 @@ static void on_prepared(uv_work_t *work, int status)
     free(a->spec);
     a->spec = NULL;
     if (a->launch_rc != 0) {
+        a->launch_waits = true;
+        trouble_worker(s, &a->launch_err);
         fail(a);
         return;
     }
+    trouble_worker_worked(s);
     a->pid = a->process.pid;
     a->start_time = clock_process_start(a->pid);
     a->pidfd = executor_pidfd(a->pid, a->start_time);
@@ -180,15 +184,16 @@ static void on_claimed(void *arg, int rc, const struct err *err)
     if (s->stopping)
         return;
     if (rc != 0) {
-        if (rc != -ERR_CONFLICT) /* cancelled meanwhile */
+        if (rc != -ERR_CONFLICT && rc != -ERR_NO_SPACE) /* cancelled meanwhile; told by trouble_store */
             log_event(LOG_LEVEL_WARN, "claim_failed", "run=%s error=\"%s\"", a->id, err->message);
         supervised_destroy(a);
         if (rc == -ERR_CONFLICT)
             supervisor_wake(s);
         else
-            supervisor_wake_in(s, RETRY_MS);
+            supervisor_wake_in(s, (int64_t)trouble_store(s, NULL, rc, err));
         return;
     }
+    trouble_store_worked(s, NULL);
     stream_run_changed(s->bakad->streams, a->run);
     a->phase = PHASE_PREPARING;
     a->ingest = ingest_create(a->run, a->attempt);

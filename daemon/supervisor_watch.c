@@ -78,11 +78,13 @@ static void on_fed(void *arg, int rc, const struct err *err)
     free(a->buffer);
     a->buffer = NULL;
     if (rc != 0) {
-        log_event(LOG_LEVEL_WARN, "ingest_failed", "run=%s attempt=%lld error=\"%s\"", a->id, (long long)a->attempt,
-                  err->message);
-        a->retry_at = now_of(a) + RETRY_MS;
+        if (rc != -ERR_NO_SPACE)
+            log_event(LOG_LEVEL_WARN, "ingest_failed", "run=%s attempt=%lld error=\"%s\"", a->id, (long long)a->attempt,
+                      err->message);
+        a->retry_at = now_of(a) + trouble_store(s, a, rc, err);
         return;
     }
+    trouble_store_worked(s, a);
     a->offset = a->news.offset;
     if (a->news.ended) {
         a->has_end = true;
@@ -143,7 +145,10 @@ void watch_alive(struct supervised *a)
 void watch_gone(struct supervised *a)
 {
     size_t size;
-    a->phase = PHASE_DRAINING;
+    if (a->phase != PHASE_DRAINING) {
+        a->phase = PHASE_DRAINING;
+        trouble_phase_changed(a);
+    }
     supervisor_tick_on(a->supervisor);
     if (a->busy)
         return; /* its done goes on */
@@ -159,6 +164,11 @@ void watch_adopt(struct supervised *a)
     struct executor_identity identity;
     enum executor_lock lock = executor_look(a->attempt_dir, &identity);
     supervisor_tick_on(a->supervisor);
+    if (lock == EXECUTOR_LOCK_ABSENT && a->recorded_pid > 0 &&
+        clock_process_start(a->recorded_pid) == a->recorded_start) {
+        lock = EXECUTOR_LOCK_HELD; /* its directory was taken away, and its worker does not know */
+        identity = (struct executor_identity){a->recorded_pid, a->recorded_start};
+    }
     if (lock == EXECUTOR_LOCK_HELD && identity.pid > 0) {
         a->pidfd = executor_pidfd(identity.pid, identity.start_time);
         if (a->pidfd >= 0) {
@@ -192,14 +202,33 @@ void watch_stop_worker(struct supervised *a, enum verdict_stop why)
         return; /* asked already */
     a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
     log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
-              a->pid, a->cancelling ? "cancel" : "time_limit");
+              a->pid,
+              why == STOP_DIRECTORY_GONE ? "directory_gone"
+              : a->cancelling            ? "cancel"
+                                         : "time_limit");
     if (a->pidfd >= 0)
         executor_signal(a->pidfd, SIGTERM);
+}
+
+/* Its worker goes on in a directory that has no name any more: what it writes is lost, and so are its checkpoints. */
+static bool directory_is_gone(const struct supervised *a)
+{
+    char path[PATH_SIZE + 16];
+    snprintf(path, sizeof path, a->journal_fd >= 0 ? "%s/journal" : "%s", a->attempt_dir);
+    return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 static void watch_limits(struct supervised *a)
 {
     uint64_t now = now_of(a);
+    if (now >= a->look_at && a->stop == STOP_NONE && !a->cancelling) {
+        a->look_at = now + LOOK_MS;
+        if (directory_is_gone(a)) {
+            log_event(LOG_LEVEL_ERROR, "directory_gone", "run=%s attempt=%lld directory=%s", a->id,
+                      (long long)a->attempt, a->attempt_dir);
+            watch_stop_worker(a, STOP_DIRECTORY_GONE);
+        }
+    }
     double ran_s = ((double)a->ran_before_ms + (double)(now - a->alive_since)) / 1000;
     if (a->time_limit_s > 0 && ran_s >= a->time_limit_s && a->stop == STOP_NONE && !a->cancelling)
         watch_stop_worker(a, STOP_TIME_LIMIT);

@@ -7,25 +7,6 @@
 #include <string.h>
 #include "base/err.h"
 
-bool name_looks_like_id(const char *name)
-{
-    if (name[0] != 'b')
-        return false;
-    size_t digits = strspn(name + 1, "0123456789");
-    return digits >= 5 && name[1 + digits] == '\0';
-}
-
-int sweep_check_name(const char *name, const char *path, struct err *err)
-{
-    if (!name_is_valid(name))
-        return err_set_at(
-            err, ERR_INVALID, path,
-            "not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64");
-    if (name_looks_like_id(name))
-        return err_set_at(err, ERR_INVALID, path, "\"%s\" has the form of a run's id; choose another name", name);
-    return 0;
-}
-
 static const char *const body_keys[] = {"request_id", "spec", "set", "sweep", "seeds", "name", "tags"};
 
 static int check_keys(const cJSON *object, const char *const *keys, size_t count, const char *where, struct err *err)
@@ -75,7 +56,7 @@ static int parse_sets(const cJSON *body, struct sweep_request *r, struct err *er
 {
     static const char *const keys[] = {"path", "text"};
     const cJSON *array, *item;
-    int rc = get_array(body, "set", SWEEP_MAX_SETS, &array, err);
+    int rc = get_array(body, "set", SUBMISSION_MAX_SETS, &array, err);
     if (rc != 0)
         return rc;
     cJSON_ArrayForEach(item, array) {
@@ -90,6 +71,21 @@ static int parse_sets(const cJSON *body, struct sweep_request *r, struct err *er
         r->set_count++;
     }
     return 0;
+}
+
+/* A value given twice would queue the same experiment twice. */
+static int check_repeats(const struct sweep_axis *axis, const char *path, struct err *err)
+{
+    const char **values = malloc((size_t)axis->count * sizeof *values);
+    const cJSON *value;
+    int n = 0;
+    if (values == NULL)
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    cJSON_ArrayForEach(value, axis->values)
+        values[n++] = value->valuestring;
+    int rc = submission_check_axis(axis->path, values, n, path, err);
+    free(values);
+    return rc;
 }
 
 static int parse_axis(const cJSON *item, struct sweep_request *r, struct err *err)
@@ -116,8 +112,10 @@ static int parse_axis(const cJSON *item, struct sweep_request *r, struct err *er
     for (int i = 0; i < r->axis_count; i++)
         if (strcmp(r->axes[i].path, axis->path) == 0)
             return err_set_at(err, ERR_INVALID, where, "\"%.64s\" is swept twice", axis->path);
-    if (axis->count > SWEEP_MAX_RUNS || r->run_count * (size_t)axis->count > SWEEP_MAX_RUNS)
-        return err_set_at(err, ERR_TOO_LARGE, "sweep", "more than %d runs in one submission", SWEEP_MAX_RUNS);
+    if (axis->count > SUBMISSION_MAX_RUNS || r->run_count * (size_t)axis->count > SUBMISSION_MAX_RUNS)
+        return err_set_at(err, ERR_TOO_LARGE, "sweep", "more than %d runs in one submission", SUBMISSION_MAX_RUNS);
+    if ((rc = check_repeats(axis, path, err)) != 0)
+        return rc;
     r->run_count *= (size_t)axis->count;
     r->axis_count++;
     return 0;
@@ -128,12 +126,12 @@ static int parse_seeds(const cJSON *body, struct sweep_request *r, struct err *e
     const cJSON *seeds = cJSON_GetObjectItemCaseSensitive(body, "seeds");
     if (seeds == NULL || cJSON_IsNull(seeds))
         return 0;
-    if (!cJSON_IsNumber(seeds) || !(seeds->valuedouble >= 1) || !(seeds->valuedouble <= SWEEP_MAX_RUNS) ||
+    if (!cJSON_IsNumber(seeds) || !(seeds->valuedouble >= 1) || !(seeds->valuedouble <= SUBMISSION_MAX_RUNS) ||
         seeds->valuedouble != (double)(int)seeds->valuedouble)
-        return err_set_at(err, ERR_INVALID, "seeds", "must be a whole number from 1 to %d", SWEEP_MAX_RUNS);
+        return err_set_at(err, ERR_INVALID, "seeds", "must be a whole number from 1 to %d", SUBMISSION_MAX_RUNS);
     r->seeds = (int)seeds->valuedouble;
-    if (r->run_count * (size_t)r->seeds > SWEEP_MAX_RUNS)
-        return err_set_at(err, ERR_TOO_LARGE, "seeds", "more than %d runs in one submission", SWEEP_MAX_RUNS);
+    if (r->run_count * (size_t)r->seeds > SUBMISSION_MAX_RUNS)
+        return err_set_at(err, ERR_TOO_LARGE, "seeds", "more than %d runs in one submission", SUBMISSION_MAX_RUNS);
     r->run_count *= (size_t)r->seeds;
     for (int i = 0; i < r->axis_count && r->seeds > 1; i++)
         if (strcmp(r->axes[i].path, "train.seed") == 0)
@@ -144,7 +142,7 @@ static int parse_seeds(const cJSON *body, struct sweep_request *r, struct err *e
 static int parse_tags(const cJSON *body, struct sweep_request *r, struct err *err)
 {
     const cJSON *array, *item;
-    int rc = get_array(body, "tags", SWEEP_MAX_TAGS, &array, err);
+    int rc = get_array(body, "tags", SUBMISSION_MAX_TAGS, &array, err);
     if (rc != 0)
         return rc;
     cJSON_ArrayForEach(item, array) {
@@ -153,7 +151,7 @@ static int parse_tags(const cJSON *body, struct sweep_request *r, struct err *er
         snprintf(where, sizeof where, "tags[%d]", r->tag_count);
         if (!cJSON_IsString(item))
             return err_set_at(err, ERR_INVALID, where, "must be a string");
-        if ((rc = sweep_check_name(item->valuestring, where, err)) != 0)
+        if ((rc = submission_check_name(item->valuestring, where, err)) != 0)
             return rc;
         for (int i = 0; i < r->tag_count; i++)
             again = again || strcmp(r->tags[i], item->valuestring) == 0;
@@ -176,7 +174,7 @@ static int parse_name(const cJSON *object, const char *key, const char *path, bo
     if (free_form_id && !name_is_valid(item->valuestring))
         return err_set_at(err, ERR_INVALID, path, "must be 1 to 64 letters, digits, '.', '_' or '-'");
     if (!free_form_id && *item->valuestring != '\0') {
-        int rc = sweep_check_name(item->valuestring, path, err);
+        int rc = submission_check_name(item->valuestring, path, err);
         if (rc != 0)
             return rc;
     }
@@ -199,7 +197,7 @@ int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err)
         return err_set_at(err, ERR_INVALID, "spec", r.spec == NULL ? "is missing" : "must be an object");
     if ((rc = parse_name(body, "request_id", "request_id", true, &r.request_id, err)) != 0 ||
         (rc = parse_name(body, "name", "name", false, &r.name, err)) != 0 || (rc = parse_sets(body, &r, err)) != 0 ||
-        (rc = get_array(body, "sweep", SWEEP_MAX_AXES, &array, err)) != 0)
+        (rc = get_array(body, "sweep", SUBMISSION_MAX_AXES, &array, err)) != 0)
         return rc;
     /* a spec's own name of another type is left to the spec's validation, which knows how to say it */
     if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(r.spec, "name"))) {
@@ -261,7 +259,7 @@ static int expand_point(const struct sweep_request *r, const int *index, struct 
 int sweep_expand(const struct sweep_request *r, struct sweep_run **out, struct err *err)
 {
     struct sweep_run *runs = calloc(r->run_count, sizeof *runs);
-    int index[SWEEP_MAX_AXES] = {0};
+    int index[SUBMISSION_MAX_AXES] = {0};
     int rc = 0;
     if (runs == NULL)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
@@ -279,7 +277,7 @@ int sweep_expand(const struct sweep_request *r, struct sweep_run **out, struct e
             first[s].spec.train.seed = seed + s;
             make_name(r, base_copy, index, seed + s, first[s].name);
             memcpy(first[s].spec.name, first[s].name, NAME_SIZE);
-            rc = sweep_check_name(first[s].name, "name", err);
+            rc = submission_check_name(first[s].name, "name", err);
             if (rc == 0)
                 rc = spec_validate(&first[s].spec, err);
         }

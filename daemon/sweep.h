@@ -14,10 +14,9 @@
 #include <cjson/cJSON.h>
 #include "base/path.h"
 #include "schema/spec.h"
+#include "schema/submission.h"
 
 struct err;
-
-enum { SWEEP_MAX_RUNS = 10000, SWEEP_MAX_AXES = 16, SWEEP_MAX_TAGS = 16, SWEEP_MAX_SETS = 256 };
 
 /* Views into the body that it was parsed from: valid as long as that. */
 struct sweep_axis {
@@ -32,14 +31,14 @@ struct sweep_request {
     int set_count;
     struct {
         const char *path, *text;
-    } sets[SWEEP_MAX_SETS];
+    } sets[SUBMISSION_MAX_SETS];
     int axis_count;
-    struct sweep_axis axes[SWEEP_MAX_AXES];
+    struct sweep_axis axes[SUBMISSION_MAX_AXES];
     int seeds;        /* >= 1 */
     const char *name; /* NULL: the spec's */
     int tag_count;
-    const char *tags[SWEEP_MAX_TAGS];
-    size_t run_count; /* product of axes and seeds, <= SWEEP_MAX_RUNS */
+    const char *tags[SUBMISSION_MAX_TAGS];
+    size_t run_count; /* product of axes and seeds, <= SUBMISSION_MAX_RUNS */
 };
 
 struct sweep_run {
@@ -47,10 +46,6 @@ struct sweep_run {
     char name[NAME_SIZE];
 };
 
-/* b and five or more digits: the form of a run's id, which no name or tag may have. */
-bool name_looks_like_id(const char *name);
-/* A name or tag that a client chose. ERR_INVALID at `path`. */
-int sweep_check_name(const char *name, const char *path, struct err *err);
 /* The shape of a submission's body. ERR_INVALID with the path in the body; ERR_TOO_LARGE for too many runs. */
 int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err);
 /* Caller frees *out, which has r->run_count entries. The last axis changes fastest, seeds faster still. */

@@ -51,6 +51,15 @@ static void again(const struct verdict_evidence *e, struct verdict *v)
     }
 }
 
+/* Back to the queue for as long as it takes: the wait is not the run's fault and never brings it to its limit. */
+static void wait_for_better(const struct verdict_evidence *e, struct verdict *v)
+{
+    int64_t n = progressed(e) ? 0 : e->no_progress;
+    v->to = RUN_QUEUED;
+    v->no_progress = n < 10 ? n + 1 : n;
+    v->backoff_ms = n < 6 ? (int64_t)VERDICT_WAIT_MS << n : VERDICT_MAX_WAIT_MS;
+}
+
 static void crashed(const struct verdict_evidence *e, struct verdict *v)
 {
     v->crash_step = e->last_step;
@@ -96,10 +105,8 @@ static void decide_by_end(const struct verdict_evidence *e, struct verdict *v)
             again(e, v);
         break;
     case END_DISK_FULL:
-        /* waits as long as it takes, and the wait is not the run's fault: it never brings the run to its limit */
-        v->to = RUN_QUEUED;
-        v->no_progress = e->no_progress < 10 ? e->no_progress + 1 : e->no_progress;
-        v->backoff_ms = backoff_ms(v->no_progress);
+        REASON(v, "disk full: %s", text);
+        wait_for_better(e, v);
         break;
     default:
         REASON(v, "%s: %s", word, text);
@@ -142,13 +149,20 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         OUTCOME(&v, "cancelled");
         REASON(&v, "cancelled by request");
         v.to = RUN_CANCELLED;
+    } else if (e->directory_gone != NULL) {
+        OUTCOME(&v, "directory gone");
+        REASON(&v, "its directory was deleted or moved while it ran: %.400s; retry begins anew", e->directory_gone);
+        v.to = RUN_FAILED;
     } else if (e->never_started) {
         OUTCOME(&v, "not started");
         REASON(&v, "the daemon ended before it could start the worker");
     } else if (e->launch_failed) {
         OUTCOME(&v, "not started");
         REASON(&v, "the worker could not be started: %s", e->text);
-        again(e, &v);
+        if (e->launch_waits)
+            wait_for_better(e, &v);
+        else
+            again(e, &v);
     } else if (e->stop == STOP_TIME_LIMIT && (!e->has_end || e->end_reason == END_STOPPED)) {
         OUTCOME(&v, "stopped");
         REASON(&v, "time limit of %.15g s reached", e->time_limit_s);

@@ -12,17 +12,21 @@ enum {
     VERDICT_TEXT_SIZE = 640,
     VERDICT_MAX_NO_PROGRESS = 50, /* attempts in a row */
     VERDICT_MAX_CRASHES = 3,      /* at one step */
-    VERDICT_MAX_BACKOFF_MS = 30000
+    VERDICT_MAX_BACKOFF_MS = 30000,
+    VERDICT_WAIT_MS = 2000, /* the first wait for room or a worker program; doubles */
+    VERDICT_MAX_WAIT_MS = 120000
 };
 
 /* Why we asked the worker to stop. */
-enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT };
+enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE };
 
 struct verdict_evidence {
-    bool never_started; /* no worker was ever there: not the run's fault */
-    bool launch_failed; /* the system refused to start it; text says why */
-    bool has_exit;      /* exit.json was written */
-    int exit_status;    /* -1: by a signal */
+    bool never_started;         /* no worker was ever there: not the run's fault */
+    bool launch_failed;         /* the system refused to start it; text says why */
+    bool launch_waits;          /* for no fault of the run: no room, or no worker program */
+    const char *directory_gone; /* the attempt's, deleted or moved under its worker; NULL: it is there */
+    bool has_exit;              /* exit.json was written */
+    int exit_status;            /* -1: by a signal */
     int exit_signal;
     bool has_end; /* the journal's last word */
     enum journal_end_reason end_reason;

@@ -2,7 +2,7 @@
  * promised number of runs, each with a valid name and a valid spec; what is refused says why on one line.
  *
  * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
- * fuzz-sources: schema/spec_*.c daemon/sweep.c
+ * fuzz-sources: schema/spec_*.c schema/submission.c daemon/sweep.c
  * fuzz-libs: -lcjson -lcrypto -lm
  * fuzz-max-len: 2048
  */
@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc != 0)
         require_reason(rc, &err);
     else {
-        require(request.run_count >= 1 && request.run_count <= SWEEP_MAX_RUNS);
+        require(request.run_count >= 1 && request.run_count <= SUBMISSION_MAX_RUNS);
         rc = request.run_count <= EXPANDED_MAX ? sweep_expand(&request, &runs, &err) : 1;
         if (rc < 0)
             require_reason(rc, &err);

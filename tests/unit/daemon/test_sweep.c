@@ -108,8 +108,8 @@ static void test_many(void **state)
     (void)state;
     size_t n;
     struct sweep_run *runs = expand("{\"spec\":{" DATA "},\"seeds\":10000}", &n);
-    assert_int_equal(n, SWEEP_MAX_RUNS);
-    assert_int_equal(runs[n - 1].spec.train.seed - runs[0].spec.train.seed, SWEEP_MAX_RUNS - 1);
+    assert_int_equal(n, SUBMISSION_MAX_RUNS);
+    assert_int_equal(runs[n - 1].spec.train.seed - runs[0].spec.train.seed, SUBMISSION_MAX_RUNS - 1);
     free(runs);
 }
 
@@ -138,6 +138,11 @@ static void test_refused(void **state)
     refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"train.batch\",\"values\":[1]}]}", "sweep[0].values", "strings");
     refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"train.batch\",\"values\":[\"1\"]},{\"path\":\"train.batch\",\"values\":[\"2\"]}]}",
            "sweep[1]", "twice");
+    refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"train.batch\",\"values\":[\"8\",\"4\",\"9\",\"4\"]}]}", "sweep[0].values",
+           "train.batch has the value 4 twice");
+    refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"train.optimizer.lr\",\"values\":[\"1e-3\",\"2e-3\",\"0.001\"]}]}",
+           "sweep[0].values", "as 1e-3 and 0.001");
+    refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"name\",\"values\":[\"x\",\"x\"]}]}", "sweep[0].values", "name has");
     refuse("{\"spec\":{" DATA "},\"seeds\":2,\"sweep\":[{\"path\":\"train.seed\",\"values\":[\"1\",\"2\"]}]}", "seeds", "swept");
     refuse("{\"spec\":{" DATA "},\"seeds\":5000,\"sweep\":[{\"path\":\"train.batch\",\"values\":[\"1\",\"2\",\"4\"]}]}", "seeds",
            "more than");

@@ -29,9 +29,9 @@ static void test_ends(void **state)
     static const struct {
         enum journal_end_reason reason;
         enum run_state to;
-    } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},        {END_DIVERGED, RUN_DIVERGED},
-                {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},       {END_BAD_CHECKPOINT, RUN_QUEUED},
-                {END_DISK_FULL, RUN_QUEUED},     {END_OUT_OF_MEMORY, RUN_QUEUED},  {END_BACKEND_ERROR, RUN_QUEUED},
+    } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},       {END_DIVERGED, RUN_DIVERGED},
+                {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},      {END_BAD_CHECKPOINT, RUN_QUEUED},
+                {END_DISK_FULL, RUN_QUEUED},     {END_OUT_OF_MEMORY, RUN_QUEUED}, {END_BACKEND_ERROR, RUN_QUEUED},
                 {END_INTERNAL_ERROR, RUN_QUEUED}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct verdict v = decide(ended(rows[i].reason));
@@ -43,7 +43,6 @@ static void test_ends(void **state)
         e.cancelling = true;
         assert_int_equal(decide(e).to, rows[i].reason == END_FINISHED ? RUN_FINISHED : RUN_CANCELLED);
     }
-    assert_int_equal(decide(ended(END_DISK_FULL)).backoff_ms, 100);
 }
 
 static void test_time_limit(void **state)
@@ -142,11 +141,58 @@ static void test_never_started(void **state)
     assert_non_null(strstr(v.reason, "no such file"));
 }
 
+/* No room, no worker program: with growing patience, and never to the limit. */
+static void test_waits_for_better(void **state)
+{
+    (void)state;
+    struct verdict_evidence rows[] = {
+        ended(END_DISK_FULL),
+        {.launch_failed = true, .launch_waits = true, .text = "no space"},
+    };
+    rows[0].resume_step = rows[0].furthest = rows[0].last_step;
+    for (size_t i = 0; i < 2; i++) {
+        struct verdict_evidence e = rows[i];
+        for (int n = 0; n < 3 * VERDICT_MAX_NO_PROGRESS; n++) {
+            struct verdict v = decide(e);
+            assert_int_equal(v.to, RUN_QUEUED);
+            assert_int_equal(v.backoff_ms, n < 6 ? VERDICT_WAIT_MS << n : VERDICT_MAX_WAIT_MS);
+            e.no_progress = v.no_progress;
+        }
+        e.last_step++; /* there was room meanwhile */
+        assert_int_equal(decide(e).backoff_ms, VERDICT_WAIT_MS);
+        assert_int_equal(decide(e).to, RUN_QUEUED);
+    }
+    assert_non_null(strstr(decide(rows[0]).reason, "disk full"));
+}
+
+static void test_directory_gone(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = ended(END_INTERNAL_ERROR);
+    e.directory_gone = "/somewhere/attempts/1";
+    struct verdict v = decide(e);
+    assert_int_equal(v.to, RUN_FAILED);
+    assert_non_null(strstr(v.reason, e.directory_gone));
+    e.never_started = true; /* nothing of it is left to see */
+    assert_int_equal(decide(e).to, RUN_FAILED);
+    e.cancelling = true;
+    assert_int_equal(decide(e).to, RUN_CANCELLED);
+    e = ended(END_FINISHED); /* everything is recorded */
+    e.directory_gone = "/somewhere/attempts/1";
+    assert_int_equal(decide(e).to, RUN_FINISHED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_time_limit),    cmocka_unit_test(test_outside_kills_resume),
-        cmocka_unit_test(test_crashes), cmocka_unit_test(test_never_started), cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_time_limit),
+        cmocka_unit_test(test_outside_kills_resume),
+        cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_never_started),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_waits_for_better),
+        cmocka_unit_test(test_directory_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

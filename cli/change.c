@@ -3,6 +3,7 @@
 #include <string.h>
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 #include "cli/run_view.h"
 #include "cli/verb.h"
 
@@ -14,6 +15,8 @@ static int change_one(struct client *client, const char *ref, const char *action
     client_url_segment(&url, action);
     int rc = client_post(client, client_url_text(&url), NULL, out, err);
     client_url_finish(&url);
+    if (rc)
+        reference_explain(client, ref, err);
     return rc;
 }
 

@@ -14,16 +14,22 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "schema/submission.h"
+
+enum { HELP_WIDTH = 80, OPTION_INDENT = 30 };
 
 static const struct args_option global_options[] = {
-    {"--home", 0, "DIR", "state directory (else $BAKA_HOME, $XDG_STATE_HOME/baka, ~/.local/state/baka)", false},
+    {"--home", 0, "DIR", "state directory, where the daemon serves", false},
     {"--json", 0, NULL, "print JSON", false},
     {"--help", 'h', NULL, "print this help", false},
     {"--version", 0, NULL, "print the version", false},
     {NULL, 0, NULL, NULL, false},
 };
 
-static const char exit_help[] = "Exit status:\n"
+static const char last_help[] = "Without --home the state directory is $BAKA_HOME, else $XDG_STATE_HOME/baka,\n"
+                                "else ~/.local/state/baka; a variable that is empty counts as not set.\n"
+                                "\n"
+                                "Exit status:\n"
                                 "  0  done\n"
                                 "  1  the request failed\n"
                                 "  2  the command line is wrong\n"
@@ -40,6 +46,13 @@ int cli_client(struct cli *cli, struct client **out, struct err *err)
     return 0;
 }
 
+/* What was typed may hold anything; an error is one line. */
+static void print_line(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        output_text(stderr, *c == '\n' ? " " : c, 1);
+}
+
 int cli_fail(const struct cli *cli, const struct err *err)
 {
     /* A message that names its place already is not given it twice. */
@@ -49,8 +62,7 @@ int cli_fail(const struct cli *cli, const struct err *err)
         output_text(stderr, err->path, strlen(err->path));
         fputs(": ", stderr);
     }
-    for (const char *c = err->message; *c; c++)
-        output_text(stderr, *c == '\n' ? " " : c, 1);
+    print_line(err->message);
     putc('\n', stderr);
     if (cli->json) {
         cJSON *object = cJSON_CreateObject(), *e = cJSON_AddObjectToObject(object, "error");
@@ -68,10 +80,14 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     const char *path = cli->verb ? cli->verb->path : NULL;
     fprintf(stderr, "%sbakactl%s%s:%s ", output_style(stderr, STYLE_RED), path ? " " : "", path ? path : "",
             output_style(stderr, STYLE_PLAIN));
+    char *text;
     va_list ap;
     va_start(ap, format);
-    vfprintf(stderr, format, ap);
+    if (vasprintf(&text, format, ap) < 0)
+        abort();
     va_end(ap);
+    print_line(text);
+    free(text);
     if (path)
         fprintf(stderr, " (see bakactl help %s)\n", path);
     else
@@ -84,6 +100,44 @@ int cli_usage_err(const struct cli *cli, const struct err *err)
     return cli_usage(cli, "%s", err->message);
 }
 
+int cli_check_name(const struct cli *cli, const char *flag)
+{
+    struct err err = {0};
+    const char *given;
+    for (int i = 0; (given = args_value_at(&cli->args, flag, i)); i++)
+        if (submission_check_name(given, flag, &err))
+            return cli_usage(cli, "%s \"%s\": %s", flag, given, err.message);
+    return CLI_DONE;
+}
+
+int cli_check_tags(const struct cli *cli)
+{
+    if (args_count(&cli->args, "--tag") > SUBMISSION_MAX_TAGS)
+        return cli_usage(cli, "--tag: at most %d are allowed", SUBMISSION_MAX_TAGS);
+    return cli_check_name(cli, "--tag");
+}
+
+/* From `column` on, in lines of HELP_WIDTH; what stands in brackets is not parted. */
+static void print_wrapped(size_t column, size_t indent, const char *text)
+{
+    for (bool first = true; *text; first = false) {
+        size_t size = 0;
+        for (int depth = 0; text[size] && (text[size] != ' ' || depth > 0); size++)
+            depth += (text[size] == '[') - (text[size] == ']');
+        if (!first && column + 1 + size > HELP_WIDTH) {
+            printf("\n%*s", (int)indent, "");
+            column = indent;
+        } else if (!first) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", (int)size, text);
+        column += size;
+        text += size + (text[size] == ' ');
+    }
+    putchar('\n');
+}
+
 static void print_options(const struct args_option *options)
 {
     for (const struct args_option *o = options; o && o->name; o++) {
@@ -93,9 +147,10 @@ static void print_options(const struct args_option *options)
         snprintf(left, sizeof left, "%s%s%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "",
                  o->repeat ? " ..." : "");
         if (strlen(left) <= 26)
-            printf("  %-26s  %s\n", left, o->help);
+            printf("  %-26s  ", left);
         else
-            printf("  %s\n  %-26s  %s\n", left, "", o->help);
+            printf("  %s\n  %-26s  ", left, "");
+        print_wrapped(OPTION_INDENT, OPTION_INDENT, o->help);
     }
 }
 
@@ -107,7 +162,9 @@ static void print_verbs(const struct verb *const *list)
 
 static void print_verb_help(const struct verb *v)
 {
-    printf("bakactl %s: %s\n\nUsage: bakactl %s %s\n", v->path, v->summary, v->path, v->arguments);
+    printf("bakactl %s: %s\n\nUsage: bakactl %s ", v->path, v->summary, v->path);
+    size_t column = strlen("Usage: bakactl  ") + strlen(v->path);
+    print_wrapped(column, column, v->arguments);
     if (v->help && *v->help)
         printf("\n%s", v->help);
     if (v->children) {
@@ -120,7 +177,7 @@ static void print_verb_help(const struct verb *v)
     }
     printf("\nGlobal options:\n");
     print_options(global_options);
-    printf("\n%s", exit_help);
+    printf("\n%s", last_help);
 }
 
 static void print_help(void)
@@ -131,7 +188,7 @@ static void print_help(void)
     print_verbs(verbs);
     printf("\nGlobal options, before or after the verb:\n");
     print_options(global_options);
-    printf("\n%s", exit_help);
+    printf("\n%s", last_help);
 }
 
 static const struct verb *find_verb(const struct verb *const *list, const char *name)
@@ -183,6 +240,16 @@ static int check_positionals(struct cli *cli)
         return cli_usage(cli, "too few arguments: bakactl %s %s", v->path, v->arguments);
     if (v->max_positional >= 0 && cli->args.positional_count > v->max_positional)
         return cli_usage(cli, "too many arguments: %s", cli->args.positional[v->max_positional]);
+    for (int i = 0; i < cli->args.positional_count; i++) {
+        const char *given = cli->args.positional[i];
+        if (v->positional_is && !name_is_valid(given))
+            return cli_usage(cli,
+                             "\"%s\" is no %s: letters, digits, '.', '_' and '-', beginning with a letter or digit, at "
+                             "most 64",
+                             given, v->positional_is);
+        if (!*given)
+            return cli_usage(cli, "an argument is empty: bakactl %s %s", v->path, v->arguments);
+    }
     return CLI_DONE;
 }
 
@@ -243,7 +310,7 @@ static int run(struct cli *cli, int argc, char **argv)
     if (rc)
         return rc;
     if (path_home(args_value(&cli->args, "--home"), cli->home, &err))
-        return cli_fail(cli, &err);
+        return strcmp(err.path, "--home") == 0 ? cli_usage_err(cli, &err) : cli_fail(cli, &err);
     return cli->verb->run(cli);
 }
 

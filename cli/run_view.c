@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 
 const char *run_text(const cJSON *run, const char *key)
 {
@@ -22,12 +23,25 @@ double run_number(const cJSON *run, const char *key)
     return value;
 }
 
+static const struct {
+    const char *word;
+    bool ended;
+} states[] = {{"queued", false},  {"blocked", false}, {"starting", false}, {"running", false}, {"paused", false},
+              {"finished", true}, {"stopped", true},  {"failed", true},    {"diverged", true}, {"cancelled", true}};
+
+bool run_state_is_known(const char *state)
+{
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        if (strcmp(state, states[i].word) == 0)
+            return true;
+    return false;
+}
+
 bool run_state_is_ended(const char *state)
 {
-    static const char *const ended[] = {"finished", "stopped", "failed", "diverged", "cancelled"};
-    for (size_t i = 0; i < sizeof ended / sizeof *ended; i++)
-        if (strcmp(state, ended[i]) == 0)
-            return true;
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        if (strcmp(state, states[i].word) == 0)
+            return states[i].ended;
     return false;
 }
 
@@ -104,6 +118,8 @@ int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *e
     client_url_segment(&url, ref);
     int rc = client_get(client, client_url_text(&url), out, err);
     client_url_finish(&url);
+    if (rc)
+        reference_explain(client, ref, err);
     return rc;
 }
 

@@ -12,8 +12,12 @@ struct table;
 
 enum { RUN_VIEW_SIZE = 48 };
 
+#define RUN_STATES "queued, blocked, starting, running, paused, finished, stopped, failed, diverged, cancelled"
+
 const char *run_text(const cJSON *run, const char *key);
 double run_number(const cJSON *run, const char *key);
+/* One of RUN_STATES. */
+bool run_state_is_known(const char *state);
 /* finished, stopped, failed, diverged, cancelled. */
 bool run_state_is_ended(const char *state);
 

@@ -39,6 +39,7 @@ struct verb {
     const char *help;      /* paragraphs and examples, ends in a newline; the options are printed from the table */
     const struct args_option *options; /* may be NULL; --home, --json and --help are the frame's */
     int min_positional, max_positional /* -1: any number */;
+    const char *positional_is; /* "run's id or name": all must have the form of a name; NULL: any text but the empty */
     int (*run)(struct cli *cli);
     const struct verb *const *children; /* NULL-ended: "data" has prepare, list, dump; then run is NULL */
 };
@@ -54,6 +55,11 @@ int cli_fail(const struct cli *cli, const struct err *err);
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* cli_usage with the text of an error, for what args_int64 and its like say. */
 int cli_usage_err(const struct cli *cli, const struct err *err);
+
+/* Each value of this option must be what a run or tag may be called; CLI_DONE, or cli_usage's CLI_USAGE. */
+int cli_check_name(const struct cli *cli, const char *flag);
+/* The same for --tag, and how often it stands. */
+int cli_check_tags(const struct cli *cli);
 
 /* The whole program; returns its exit status. */
 int cli_main(int argc, char **argv);

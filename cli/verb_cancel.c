@@ -24,5 +24,6 @@ const struct verb verb_cancel = {
             "  bakactl cancel gelu swiglu\n",
     .min_positional = 1,
     .max_positional = -1,
+    .positional_is = "run's id or name",
     .run = run,
 };

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/comparison.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 #include "cli/run_view.h"
 #include "cli/svg.h"
 
@@ -26,6 +27,8 @@ static int fetch(struct cli *cli, cJSON **out, struct err *err)
         client_url_param(&url, "ref", "%s", cli->args.positional[i]);
     rc = client_get(client, client_url_text(&url), out, err);
     client_url_finish(&url);
+    for (int i = 0; i < cli->args.positional_count && rc == 0; i++)
+        reference_note(client, cli->args.positional[i], cJSON_GetObjectItemCaseSensitive(*out, "runs"));
     return rc;
 }
 
@@ -233,6 +236,8 @@ static int run(struct cli *cli)
     bool csv = args_flag(&cli->args, "--csv");
     const char *svg = args_value(&cli->args, "--svg");
     bool svg_to_stdout = svg && strcmp(svg, "-") == 0;
+    if (svg && !*svg)
+        return cli_usage(cli, "--svg is empty: the path of a file is needed, or -");
     if (csv + cli->json + svg_to_stdout > 1)
         return cli_usage(cli, "--csv, --json and --svg - all want standard output: one at a time");
     struct err err = {0};
@@ -271,9 +276,9 @@ const struct verb verb_compare = {
             "times fewer tokens that took than the loser took to its best. Curves are\n"
             "validation losses, or, where a run has none, training losses as means over\n"
             "1/20 epoch. A last crossing of the curves is told beside it; it is another\n"
-            "thing. A tag stands for all its runs. With --json:\n"
+            "thing. With --json:\n"
             "{\"runs\",\"arrows\",\"crosses\",\"undecided\",\"notes\"}, see docs/architecture.md.\n"
-            "\n"
+            "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
             "  bakactl compare ffn --svg ffn.svg\n"
@@ -281,5 +286,6 @@ const struct verb verb_compare = {
     .options = options,
     .min_positional = 1,
     .max_positional = -1,
+    .positional_is = "run's id, name or tag",
     .run = run,
 };

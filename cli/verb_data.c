@@ -196,10 +196,10 @@ static const struct verb verb_data_list = {
     .path = "data list",
     .arguments = "[--json]",
     .summary = "the data sets of this state directory",
-    .help =
-        "Prints name, tokenizer, vocabulary, tokens for training and validation, documents and hash of each data set.\n"
-        "With --json: {\"data\":[{\"name\",\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\n"
-        "\"text_bytes\",\"hash\"}]}; one that is damaged has \"name\" and \"error\".\n",
+    .help = "Prints name, tokenizer, vocabulary, tokens for training and validation,\n"
+            "documents and hash of each data set. With --json: {\"data\":[{\"name\",\n"
+            "\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\"text_bytes\",\"hash\"}]};\n"
+            "one that is damaged has \"name\" and \"error\".\n",
     .run = run_list,
 };
 
@@ -213,8 +213,9 @@ static const struct verb verb_data_dump = {
     .path = "data dump",
     .arguments = "NAME [--split train|val]",
     .summary = "write token ids to standard output",
-    .help = "Writes the token ids of a data set to standard output, each a little-endian unsigned integer of 32 bits.\n"
-            "Without --split: all in order, training first, then validation.\n"
+    .help = "Writes the token ids of a data set to standard output, each a little-endian\n"
+            "unsigned integer of 32 bits. Without --split: all in order, training first,\n"
+            "then validation.\n"
             "\n"
             "Examples:\n"
             "  bakactl data dump kjv > ids.u32\n"
@@ -222,6 +223,7 @@ static const struct verb verb_data_dump = {
     .options = dump_options,
     .min_positional = 1,
     .max_positional = 1,
+    .positional_is = "name of a data set",
     .run = run_dump,
 };
 
@@ -230,9 +232,11 @@ static const struct verb verb_data_verify = {
     .path = "data verify",
     .arguments = "NAME [--json]",
     .summary = "read a data set whole and check it against its hash",
-    .help = "Reads all tokens of a data set; checks that each is in the vocabulary and that all match the hash.\n",
+    .help = "Reads all tokens of a data set; checks that each is in the vocabulary and that\n"
+            "all match the hash.\n",
     .min_positional = 1,
     .max_positional = 1,
+    .positional_is = "name of a data set",
     .run = run_verify,
 };
 
@@ -245,7 +249,7 @@ const struct verb verb_data = {
     .path = "data",
     .arguments = "prepare|list|dump|verify ...",
     .summary = "prepare texts for training, list and dump data sets",
-    .help = "A data set is made once from text files and then named in specs (data.name). It lies in HOME/data/NAME.\n"
-            "No daemon is needed.\n",
+    .help = "A data set is made once from text files and then named in specs (data.name).\n"
+            "It lies in the state directory, in data/NAME. No daemon is needed.\n",
     .children = children,
 };

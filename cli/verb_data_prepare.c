@@ -233,25 +233,26 @@ static const struct args_option options[] = {
 const struct verb verb_data_prepare = {
     .name = "prepare",
     .path = "data prepare",
-    .arguments = "--tokenizer bytes TEXT... -o NAME [--val-fraction F | --val FILE ...] [--replace]",
+    .arguments = "[--tokenizer bytes] TEXT... -o NAME [--val-fraction F | --val FILE ...] [--replace]",
     .summary = "make a data set from text files",
-    .help =
-        "Makes the data set HOME/data/NAME from text files in the order given; \"-\" is standard input. Each\n"
-        "file begins a document. The text is streamed, so its size does not matter; the data set appears whole or\n"
-        "not at all. No daemon is needed.\n"
-        "\n"
-        "Tokenizer bytes: id = byte, vocabulary 256, nothing inserted.\n"
-        "\n"
-        "Validation: the last floor(F*N) of the N tokens, F = 0.05 unless --val-fraction says otherwise; or the\n"
-        "texts given by --val, one each time.\n"
-        "\n"
-        "--replace takes effect even while runs use the old data set: a run in training keeps what it has open, and\n"
-        "one that is resumed later sees by the hash that the data set is not its own any more.\n"
-        "\n"
-        "Examples:\n"
-        "  bible -f 'gen1:1-rev22:21' | bakactl data prepare - -o kjv\n"
-        "  bakactl data prepare --tokenizer bytes a.txt b.txt -o ab --val-fraction 0.1\n"
-        "  bakactl data prepare wiki.train.txt --val wiki.valid.txt -o wiki\n",
+    .help = "Makes a data set from text files in the order given; \"-\" is standard input.\n"
+            "Each file begins a document. The text is streamed, so its size does not matter;\n"
+            "the data set appears whole or not at all. No daemon is needed.\n"
+            "\n"
+            "Tokenizer bytes: id = byte, vocabulary 256, nothing inserted.\n"
+            "\n"
+            "Validation: the last floor(F*N) of the N tokens, F = 0.05 unless --val-fraction\n"
+            "says otherwise; or the texts given by --val, one each time.\n"
+            "\n"
+            "--replace takes effect even while runs use the old data set: a run in training\n"
+            "keeps what it has open, and one that is resumed later sees by the hash that the\n"
+            "data set is not its own any more.\n"
+            "\n"
+            "Examples:\n"
+            "  bakactl data prepare kjv.txt -o kjv\n"
+            "  zcat *.txt.gz | bakactl data prepare - -o archive\n"
+            "  bakactl data prepare --tokenizer bytes a.txt b.txt -o ab --val-fraction 0.1\n"
+            "  bakactl data prepare wiki.train.txt --val wiki.valid.txt -o wiki\n",
     .options = options,
     .min_positional = 1,
     .max_positional = -1,

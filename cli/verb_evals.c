@@ -3,6 +3,7 @@
 
 #include "cli/client.h"
 #include "cli/columns.h"
+#include "cli/reference.h"
 
 static int run(struct cli *cli)
 {
@@ -19,8 +20,10 @@ static int run(struct cli *cli)
     cJSON *page = NULL;
     int rc = client_get(client, client_url_text(&url), &page, &err);
     client_url_finish(&url);
-    if (rc)
+    if (rc) {
+        reference_explain(client, cli->args.positional[0], &err);
         return cli_fail(cli, &err);
+    }
     struct columns columns = {.out = stdout, .json = cli->json};
     columns_print_page(&columns, page);
     columns_end(&columns, "step,epoch,tokens,split,loss,perplexity,bits_per_byte");
@@ -48,5 +51,6 @@ const struct verb verb_evals = {
     .options = options,
     .min_positional = 1,
     .max_positional = 1,
+    .positional_is = "run's id or name",
     .run = run,
 };

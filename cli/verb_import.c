@@ -83,6 +83,8 @@ static int run(struct cli *cli)
     struct err err = {0};
     if (!args_value(&cli->args, "--name"))
         return cli_usage(cli, "--name NAME is needed");
+    if (cli_check_name(cli, "--name") || cli_check_tags(cli))
+        return CLI_USAGE;
     struct curve_csv csv;
     if (read_curve(cli->args.positional[0], &csv, &err))
         return cli_fail(cli, &err);

@@ -7,6 +7,7 @@
 #include "base/table.h"
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 #include "cli/run_view.h"
 
 enum { ENDED_SHOWN = 20, PAGE = 200 };
@@ -48,57 +49,148 @@ static int fetch_runs(struct client *client, const struct cli *cli, cJSON *runs,
     return 0;
 }
 
-static void add_row(struct table *table, const cJSON *run)
+enum column { ID, NAME, STATE, DONE, EPOCH, TRAIN, VAL, TOK_S, TIME, REASON, COLUMNS };
+
+static const struct {
+    const char *title;
+    enum table_align align;
+} columns[COLUMNS] = {
+    [ID] = {"ID", TABLE_LEFT},         [NAME] = {"NAME", TABLE_LEFT},    [STATE] = {"STATE", TABLE_LEFT},
+    [DONE] = {"DONE", TABLE_RIGHT},    [EPOCH] = {"EPOCH", TABLE_RIGHT}, [TRAIN] = {"TRAIN", TABLE_RIGHT},
+    [VAL] = {"VAL", TABLE_RIGHT},      [TOK_S] = {"TOK/S", TABLE_RIGHT}, [TIME] = {"LEFT/TOOK", TABLE_RIGHT},
+    [REASON] = {"REASON", TABLE_LEFT},
+};
+
+static const char *state_text(const cJSON *run)
 {
-    char text[RUN_VIEW_SIZE];
-    const char *state = run_text(run, "state");
-    bool ended = run_state_is_ended(state);
-    table_cell(table, "%s", run_text(run, "id"));
-    table_cell(table, "%s", run_text(run, "name"));
-    table_cell(table, "%s",
-               cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")) ? "cancelling"
-               : strcmp(run_text(run, "kind"), "import") == 0                    ? "imported"
-                                                                                 : state);
-    table_cell(table, "%s", run_format_share(run, text));
-    table_cell(table, "%s", run_format_epoch(run_number(run, "epoch"), text));
-    table_cell(table, "%s", run_format_loss(run_number(run, "train_loss"), text));
-    table_cell(table, "%s", run_format_loss(run_number(run, "val_loss"), text));
-    table_cell(table, "%s", run_format_count(run_number(run, "tok_s"), text));
-    table_cell(table, "%s", run_format_seconds(run_number(run, ended ? "seconds" : "eta_s"), text));
-    char reason[33];
-    snprintf(reason, sizeof reason, "%.32s", run_text(run, "reason"));
-    table_cell(table, "%s", reason);
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")))
+        return "cancelling";
+    return run_text(run, "state");
 }
 
-static void print_table(const cJSON *runs, int skip_ended)
+/* Where a run came from is no state of it: an import is finished, as the API and --state have it. */
+static const char *reason_text(const cJSON *run)
 {
-    static const struct {
-        const char *title;
-        enum table_align align;
-    } columns[] = {
-        {"ID", TABLE_LEFT},         {"NAME", TABLE_LEFT},   {"STATE", TABLE_LEFT}, {"DONE", TABLE_RIGHT},
-        {"EPOCH", TABLE_RIGHT},     {"TRAIN", TABLE_RIGHT}, {"VAL", TABLE_RIGHT},  {"TOK/S", TABLE_RIGHT},
-        {"LEFT/TOOK", TABLE_RIGHT}, {"REASON", TABLE_LEFT},
-    };
+    return strcmp(run_text(run, "kind"), "import") == 0 ? "imported" : run_text(run, "reason");
+}
+
+static const char *cell_text(const cJSON *run, enum column column, char out[RUN_VIEW_SIZE])
+{
+    bool ended = run_state_is_ended(run_text(run, "state"));
+    switch (column) {
+    case ID:
+        return run_text(run, "id");
+    case NAME:
+        return run_text(run, "name");
+    case STATE:
+        return state_text(run);
+    case DONE:
+        return run_format_share(run, out);
+    case EPOCH:
+        return run_format_epoch(run_number(run, "epoch"), out);
+    case TRAIN:
+        return run_format_loss(run_number(run, "train_loss"), out);
+    case VAL:
+        return run_format_loss(run_number(run, "val_loss"), out);
+    case TOK_S:
+        return run_format_count(run_number(run, "tok_s"), out);
+    case TIME:
+        return run_format_seconds(run_number(run, ended ? "seconds" : "eta_s"), out);
+    case REASON:
+        snprintf(out, RUN_VIEW_SIZE, "%.32s", reason_text(run));
+        return out;
+    case COLUMNS:
+        break;
+    }
+    return "";
+}
+
+/* Without the columns whose bits are in `hidden`. The caller frees it. */
+static char *table_text(const cJSON *runs, int skip_ended, unsigned hidden)
+{
+    char cell[RUN_VIEW_SIZE], *text;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
+        abort();
     struct table *table = table_create();
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        table_column(table, columns[i].title, columns[i].align);
+    for (enum column c = 0; c < COLUMNS; c++)
+        if (!(hidden & 1u << c))
+            table_column(table, columns[c].title, columns[c].align);
     const cJSON *run;
     cJSON_ArrayForEach(run, runs) {
         if (run_state_is_ended(run_text(run, "state")) && skip_ended-- > 0)
             continue;
-        add_row(table, run);
+        for (enum column c = 0; c < COLUMNS; c++)
+            if (!(hidden & 1u << c))
+                table_cell(table, "%s", cell_text(run, c, cell));
     }
-    table_print(table, stdout, output_has_colour(stdout));
+    table_print(table, memory, false);
     table_destroy(table);
+    if (fclose(memory) != 0)
+        abort();
+    return text;
+}
+
+static size_t longest_line(const char *text)
+{
+    size_t longest = 0;
+    while (*text) {
+        size_t size = strcspn(text, "\n");
+        longest = size > longest ? size : longest;
+        text += size + (text[size] == '\n');
+    }
+    return longest;
+}
+
+/* A terminal that is too narrow is not given the columns that say least. */
+static void print_table(const cJSON *runs, int skip_ended)
+{
+    static const enum column least[] = {TOK_S, EPOCH, TRAIN, DONE};
+    const size_t least_count = output_is_terminal(stdout) ? sizeof least / sizeof *least : 0;
+    unsigned hidden = 1u << REASON;
+    const cJSON *run;
+    cJSON_ArrayForEach(run, runs)
+        if (*reason_text(run))
+            hidden = 0;
+    char *text = table_text(runs, skip_ended, hidden);
+    for (size_t i = 0; i < least_count && longest_line(text) > (size_t)output_width(); i++) {
+        free(text);
+        hidden |= 1u << least[i];
+        text = table_text(runs, skip_ended, hidden);
+    }
+    size_t header = strcspn(text, "\n");
+    printf("%s%.*s%s%s", output_style(stdout, STYLE_BOLD), (int)header, text, output_style(stdout, STYLE_PLAIN),
+           text + header);
+    free(text);
+}
+
+/* A filter may match nothing; a word that stands for no run at all is a mistake, here as with every verb. */
+static int check_reference(struct client *client, const char *ref, const cJSON *runs, struct err *err)
+{
+    int rc = 0;
+    if (cJSON_GetArraySize(runs) == 0) {
+        cJSON *all = cJSON_CreateArray();
+        rc = run_fetch_all(client, &ref, 1, all, err);
+        cJSON_Delete(all);
+    } else {
+        reference_note(client, ref, runs);
+    }
+    return rc;
 }
 
 static int run(struct cli *cli)
 {
     struct err err = {0};
     struct client *client;
+    const char *state = args_value(&cli->args, "--state");
+    if (state && !run_state_is_known(state))
+        return cli_usage(cli, "--state \"%s\": no state; allowed: " RUN_STATES, state);
+    if (cli_check_name(cli, "--tag"))
+        return CLI_USAGE;
     cJSON *answer = cJSON_CreateObject(), *runs = cJSON_AddArrayToObject(answer, "runs");
-    if (cli_client(cli, &client, &err) || fetch_runs(client, cli, runs, &err)) {
+    if (cli_client(cli, &client, &err) || fetch_runs(client, cli, runs, &err) ||
+        (cli->args.positional_count && check_reference(client, cli->args.positional[0], runs, &err))) {
         cJSON_Delete(answer);
         return cli_fail(cli, &err);
     }
@@ -108,13 +200,12 @@ static int run(struct cli *cli)
         ended += run_state_is_ended(run_text(each, "state"));
         count++;
     }
-    bool chosen = args_flag(&cli->args, "--all") || args_value(&cli->args, "--state") ||
-                  args_value(&cli->args, "--tag") || cli->args.positional_count;
-    int skip = chosen || ended <= ENDED_SHOWN ? 0 : ended - ENDED_SHOWN;
+    bool chosen = state || args_value(&cli->args, "--tag") || cli->args.positional_count;
+    int skip = chosen || args_flag(&cli->args, "--all") || ended <= ENDED_SHOWN ? 0 : ended - ENDED_SHOWN;
     if (cli->json) {
         output_json(stdout, answer);
-    } else if (count == 0) {
-        printf(chosen ? "no such runs\n" : "no runs yet: `bakactl submit SPEC.json` queues one\n");
+    } else if (count == 0 && !chosen) {
+        printf("no runs yet: `bakactl submit SPEC.json` queues one\n");
     } else {
         print_table(runs, skip);
         if (skip)
@@ -140,13 +231,17 @@ const struct verb verb_list = {
     .help = "States: queued, blocked, starting, running, paused, finished, stopped, failed,\n"
             "diverged, cancelled. TRAIN is the mean loss of the last 1/20 epoch, VAL the\n"
             "newest validation loss, LEFT/TOOK the time that a running run still needs or\n"
-            "that an ended one took. --json prints {\"runs\":[...]} with all runs that match.\n"
-            "\n"
+            "that an ended one took. A curve from `bakactl import` is finished, with REASON\n"
+            "imported. Filters that match nothing leave an empty table; a\n"
+            "narrow terminal is not given all columns. --json prints {\"runs\":[...]} with\n"
+            "all runs that match.\n"
+            "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl list\n"
             "  bakactl list --state failed\n"
             "  bakactl list --tag ffn --json | jq -r '.runs[].id'\n",
     .options = options,
     .max_positional = 1,
+    .positional_is = "run's id, name or tag",
     .run = run,
 };

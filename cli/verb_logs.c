@@ -127,5 +127,6 @@ const struct verb verb_logs = {
     .options = options,
     .min_positional = 1,
     .max_positional = 1,
+    .positional_is = "run's id or name",
     .run = run,
 };

@@ -21,5 +21,6 @@ const struct verb verb_retry = {
             "  bakactl retry b00012 && bakactl wait b00012\n",
     .min_positional = 1,
     .max_positional = -1,
+    .positional_is = "run's id or name",
     .run = run,
 };

@@ -225,5 +225,6 @@ const struct verb verb_show = {
             "  bakactl show b00012 --json | jq '{state,step,attempts,params}'\n",
     .min_positional = 1,
     .max_positional = 1,
+    .positional_is = "run's id or name",
     .run = run,
 };

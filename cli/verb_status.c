@@ -38,6 +38,8 @@ static int run(struct cli *cli)
         printf("pid         %.0f, up %s\n", run_number(status, "pid"),
                run_format_seconds(run_number(status, "uptime_s"), uptime));
         print_slots(cJSON_GetObjectItemCaseSensitive(status, "slots"));
+        if (*run_text(status, "trouble"))
+            printf("waiting     %s\n", run_text(status, "trouble"));
         printf("runs       ");
         int shown = 0;
         const cJSON *count;

@@ -1,5 +1,6 @@
-/* verb_submit.c: bakactl submit SPEC.json. The text is checked here for being JSON (line and column), the spec by the
- * daemon. A request id makes it safe to send again after a connection that broke: the same runs are answered. */
+/* verb_submit.c: bakactl submit SPEC.json. The flags are checked here against the field table, and the text for
+ * being JSON (line and column); the spec as a whole by the daemon. A request id makes it safe to send again after a
+ * connection that broke: the same runs are answered. */
 #include "cli/verb.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include "cli/request_id.h"
 #include "cli/run_view.h"
 #include "schema/spec.h"
+#include "schema/submission.h"
 
 /* "-": standard input. Caller frees. */
 static int read_text(const char *path, char **out, size_t *size, struct err *err)
@@ -99,27 +101,102 @@ static void add_values(cJSON *array, const char *text)
     }
 }
 
-/* CLI_DONE, or the exit status of a usage error. */
-static int add_options(struct cli *cli, cJSON *body)
+/* Whether the field exists and takes the value; what only the whole spec can tell is left to the daemon. */
+static int check_value(const char *path, const char *text, struct err *err)
+{
+    cJSON *scratch = cJSON_CreateObject();
+    int rc = spec_set_text(scratch, path, text, err);
+    cJSON_Delete(scratch);
+    return rc;
+}
+
+static int add_sets(struct cli *cli, cJSON *body)
 {
     struct err err = {0};
     const char *text, *given;
-    cJSON *set = cJSON_AddArrayToObject(body, "set"), *sweep = cJSON_AddArrayToObject(body, "sweep");
+    cJSON *set = cJSON_AddArrayToObject(body, "set");
+    if (args_count(&cli->args, "--set") > SUBMISSION_MAX_SETS)
+        return cli_usage(cli, "--set: at most %d are allowed", SUBMISSION_MAX_SETS);
     for (int i = 0; (given = args_value_at(&cli->args, "--set", i)); i++) {
         cJSON *item = add_path(set, given, &text);
         if (!item)
             return cli_usage(cli, "--set %s: path=value is needed, as train.seed=2", given);
+        if (check_value(run_text(item, "path"), text, &err))
+            return cli_usage(cli, "--set: %s", err.message);
         cJSON_AddStringToObject(item, "text", text);
     }
+    return CLI_DONE;
+}
+
+/* *runs is multiplied by the number of values, until it is too large. */
+static int check_axis(const struct cli *cli, const cJSON *axis, int64_t *runs)
+{
+    struct err err = {0};
+    const cJSON *values = cJSON_GetObjectItemCaseSensitive(axis, "values"), *value;
+    int count = cJSON_GetArraySize(values), n = 0;
+    const char *path = run_text(axis, "path"), **texts = calloc((size_t)count, sizeof *texts);
+    if (!texts)
+        abort();
+    int rc = 0;
+    cJSON_ArrayForEach(value, values)
+        texts[n++] = value->valuestring;
+    for (int i = 0; i < count && rc == 0; i++)
+        rc = check_value(path, texts[i], &err);
+    if (rc == 0)
+        rc = submission_check_axis(path, texts, count, "--sweep", &err);
+    free(texts);
+    if (rc)
+        return cli_usage(cli, "--sweep: %s", err.message);
+    if (*runs <= SUBMISSION_MAX_RUNS)
+        *runs *= count;
+    return CLI_DONE;
+}
+
+/* The first axis over this field, or NULL. */
+static const cJSON *find_axis(const cJSON *sweep, const char *path)
+{
+    const cJSON *axis;
+    cJSON_ArrayForEach(axis, sweep)
+        if (strcmp(run_text(axis, "path"), path) == 0)
+            return axis;
+    return NULL;
+}
+
+static int add_sweep(struct cli *cli, cJSON *body, int64_t *runs)
+{
+    const char *text, *given;
+    cJSON *sweep = cJSON_AddArrayToObject(body, "sweep");
+    if (args_count(&cli->args, "--sweep") > SUBMISSION_MAX_AXES)
+        return cli_usage(cli, "--sweep: at most %d are allowed", SUBMISSION_MAX_AXES);
     for (int i = 0; (given = args_value_at(&cli->args, "--sweep", i)); i++) {
         cJSON *item = add_path(sweep, given, &text);
         if (!item)
             return cli_usage(cli, "--sweep %s: path=value,value is needed, as model.ffn.type=swiglu,elephant", given);
+        const char *path = run_text(item, "path");
+        if (find_axis(sweep, path) != item)
+            return cli_usage(cli, "--sweep: %s is swept twice; give all its values at once", path);
         add_values(cJSON_AddArrayToObject(item, "values"), text);
+        if (check_axis(cli, item, runs))
+            return CLI_USAGE;
     }
-    int64_t seeds = 0;
-    if (args_int64(&cli->args, "--seeds", 1, 100000, &seeds, &err))
+    return CLI_DONE;
+}
+
+/* CLI_DONE, or the exit status of a usage error. */
+static int add_options(struct cli *cli, cJSON *body)
+{
+    struct err err = {0};
+    const char *given;
+    int64_t seeds = 0, runs = 1;
+    if (add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") || cli_check_tags(cli))
+        return CLI_USAGE;
+    if (args_int64(&cli->args, "--seeds", 1, SUBMISSION_MAX_RUNS, &seeds, &err))
         return cli_usage_err(cli, &err);
+    if (seeds > 1 && find_axis(cJSON_GetObjectItemCaseSensitive(body, "sweep"), "train.seed"))
+        return cli_usage(cli, "--seeds: train.seed is swept already; give one or the other");
+    if (runs > SUBMISSION_MAX_RUNS || runs * (seeds ? seeds : 1) > SUBMISSION_MAX_RUNS)
+        return cli_usage(cli, "--sweep and --seeds make more than the %d runs that a submission may have",
+                         SUBMISSION_MAX_RUNS);
     if (seeds)
         cJSON_AddNumberToObject(body, "seeds", (double)seeds);
     if ((given = args_value(&cli->args, "--name")))
@@ -187,13 +264,16 @@ const struct verb verb_submit = {
     .summary = "queue one experiment, or a sweep of many",
     .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every\n"
             "field. \"-\" reads standard input. Values are parsed by the type of the field.\n"
-            "All runs of a submission are queued, or none. Prints id, name and state of\n"
-            "each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
+            "All runs of a submission are queued, or none; at most 10000, each value of an\n"
+            "axis once. A name or tag is at most 64 letters, digits, '.', '_' and '-', the\n"
+            "first a letter or digit, and not of the form of an id (b00012). Prints id,\n"
+            "name and state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
             "\n"
             "Examples:\n"
             "  bakactl submit elephant.json\n"
-            "  bakactl submit base.json --set train.epochs=3 --sweep model.ffn.type=gelu,swiglu,elephant --tag ffn\n"
-            "  bakactl submit base.json --sweep train.optimizer.lr=1e-3,3e-4 --seeds 3 --tag lr --wait\n"
+            "  bakactl submit base.json --set train.epochs=3 --set train.seed=2\n"
+            "  bakactl submit base.json --sweep model.ffn.type=gelu,swiglu,elephant --tag ffn\n"
+            "  bakactl submit base.json --sweep train.optimizer.lr=1e-3,3e-4 --seeds 3 --wait\n"
             "  echo '{\"data\":{\"name\":\"kjv\"}}' | bakactl submit - --json | jq -r '.runs[].id'\n",
     .options = options,
     .min_positional = 1,

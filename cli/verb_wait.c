@@ -3,6 +3,7 @@
 
 #include "cli/client.h"
 #include "cli/follow.h"
+#include "cli/reference.h"
 #include "cli/run_view.h"
 
 static int run(struct cli *cli)
@@ -16,6 +17,8 @@ static int run(struct cli *cli)
     int rc = cli_client(cli, &client, &err);
     if (!rc)
         rc = run_fetch_all(client, cli->args.positional, cli->args.positional_count, runs, &err);
+    for (int i = 0; i < cli->args.positional_count && rc == 0; i++)
+        reference_note(client, cli->args.positional[i], runs);
     rc = rc ? cli_fail(cli, &err) : follow_runs(cli, client, runs, timeout_s);
     cJSON_Delete(runs);
     return rc;
@@ -36,12 +39,13 @@ const struct verb verb_wait = {
             "also when one has failed. Prints a line as each ends; on a terminal, live\n"
             "lines with loss, speed and the time left. A daemon that is restarted meanwhile\n"
             "is waited for. With --json: {\"runs\":[...],\"timed_out\":false} at the end.\n"
-            "\n"
+            "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl wait elephant swiglu && bakactl compare elephant swiglu\n"
             "  bakactl wait b00012 --timeout 3600\n",
     .options = options,
     .min_positional = 1,
     .max_positional = -1,
+    .positional_is = "run's id, name or tag",
     .run = run,
 };

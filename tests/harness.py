@@ -20,6 +20,16 @@ WORKER = BUILD / "worker/baka-worker"
 SANITIZED = any(word in BUILD.name for word in ("asan", "tsan"))
 
 
+def wait_until(what, condition, seconds=300 if SANITIZED else 60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.001)
+    raise AssertionError(f"no {what} after {seconds} s")
+
+
 def english(size, seed=1):
     """`size` bytes of made-up text with words of Zipf-like frequency: something a small model can learn from."""
     rng = random.Random(seed)

@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,7 @@ def main():
     a.add_argument("--add", nargs=4, metavar=("NAME", "PASSED", "FAILED", "SKIPPED"), help="record an outside result")
     a.add_argument("--close", action="store_true")
     args = a.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
 
     results = []
     if args.results and args.results.exists():
@@ -106,14 +108,7 @@ def main():
         if not found:
             sys.exit(f"run.py: no test in {args.suites} matches {args.only}")
         for t in found:
-            r = run_one(*t, label)
-            if r["failed"]:
-                print(f"     {r['name']}: once more; a test that passes now is unsteady and wants a look", flush=True)
-                failed = r["failed"]
-                r = run_one(*t, label)
-                if not r["failed"]:  # not passed: counted among the skipped and named at the close
-                    r.update(passed=r["passed"] - failed, skipped=r["skipped"] + failed, unsteady=True)
-            results.append(r)
+            results.append(run_one(*t, label))
     if args.results:
         args.results.write_text(json.dumps(results))
     total = {k: sum(r[k] for r in results) for k in ("passed", "failed", "skipped")}
@@ -121,8 +116,6 @@ def main():
         for r in results:
             if r["failed"]:
                 print(f"failed: {r['name']}")
-            if r.get("unsteady"):
-                print(f"unsteady, failed once and then passed: {r['name']}")
         print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     sys.exit(1 if total["failed"] else 0)
 

@@ -213,7 +213,7 @@ class CliTest(unittest.TestCase):
         self.refused(1, "No such file", "import", self.home.root / "absent.csv", "--name", "bad")
         good = self.home.root / "good.csv"
         good.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n")
-        self.refused(1, "", "import", good, "--name", "../bad")
+        self.refused(2, "not a name", "import", good, "--name", "../bad")
 
     def test_submit_errors(self):
         spec = self.home.root / "s.json"
@@ -388,7 +388,7 @@ class RetryTest(unittest.TestCase):
             spec = pathlib.Path(home) / "s.json"
             spec.write_text('{"data":{"name":"x"}}')
             sweep = "train.optimizer.betas=[0.9,0.95],[0.8,0.9]"
-            done = subprocess.run([BAKACTL, "--home", home, "submit", spec, "--sweep", sweep, "--set", "name=a=b",
+            done = subprocess.run([BAKACTL, "--home", home, "submit", spec, "--sweep", sweep, "--set", "train.seed=3",
                                    "--tag", "t", "--seeds", "2", "--json"], capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(json.loads(done.stdout)["runs"][0]["id"], "b00001")
@@ -396,7 +396,7 @@ class RetryTest(unittest.TestCase):
             self.assertEqual(first, second)
             self.assertGreaterEqual(len(first["request_id"]), 16)
             self.assertEqual(first["sweep"], [{"path": "train.optimizer.betas", "values": ["[0.9,0.95]", "[0.8,0.9]"]}])
-            self.assertEqual(first["set"], [{"path": "name", "text": "a=b"}])
+            self.assertEqual(first["set"], [{"path": "train.seed", "text": "3"}])
             self.assertEqual((first["tags"], first["seeds"]), (["t"], 2))
 
 

@@ -1,57 +1,24 @@
-/* signals.c: see signals.h. Handlers only set flags, except for SIGQUIT's backtrace, whose library is loaded beforehand
- * because its first call allocates. */
+/* signals.c: see signals.h. No handler may run on a stack of somebody else's choosing: oneDNN's generated products
+ * point the stack pointer into their heap buffers while they compute, and a signal frame written there (3 kB and more
+ * with AVX-512) lands on the heap's other tenants. So a thread of its own takes the signals by sigwaitinfo, everybody
+ * else has them blocked, and the one handler that must run on the main thread, to show its stack, has an alternate
+ * stack. */
 #include "worker/signals.h"
 
 #include <errno.h>
 #include <execinfo.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/err.h"
 
-enum { FRAMES = 64 };
+enum { FRAMES = 64, HANDLER_STACK = 256 << 10 };
 
-static volatile sig_atomic_t stop_requested, checkpoint_requested;
-static volatile sig_atomic_t stops_from_keeper, stops_from_others;
+static atomic_bool stop_requested, checkpoint_requested;
 static pid_t main_thread, keeper;
-
-static void on_stop(int signal, siginfo_t *info, void *context)
-{
-    (void)signal;
-    (void)context;
-    stop_requested = 1;
-    /* One kill of the process group arrives twice, once through the keeper: counted apart, it is still one. */
-    if (info->si_code == SI_USER && info->si_pid == keeper)
-        stops_from_keeper++;
-    else
-        stops_from_others++;
-    if (stops_from_keeper > 1 || stops_from_others > 1) {
-        struct sigaction die = {.sa_handler = SIG_DFL};
-        sigaction(SIGTERM, &die, NULL);
-        kill(getpid(), SIGTERM); /* delivered when this handler returns; exit.json then names the signal */
-    }
-}
-
-static void on_checkpoint(int signal)
-{
-    (void)signal;
-    checkpoint_requested = 1;
-}
-
-static void on_stacks(int signal)
-{
-    int saved = errno;
-    if ((pid_t)syscall(SYS_gettid) != main_thread) {
-        syscall(SYS_tgkill, getpid(), main_thread, signal);
-    } else {
-        static const char title[] = "baka-trainer: SIGQUIT, stack of the main thread:\n";
-        void *frames[FRAMES];
-        int n = backtrace(frames, FRAMES);
-        if (write(STDERR_FILENO, title, sizeof title - 1) > 0)
-            backtrace_symbols_fd(frames, n, STDERR_FILENO);
-    }
-    errno = saved;
-}
 
 static void fill(sigset_t *set)
 {
@@ -61,6 +28,70 @@ static void fill(sigset_t *set)
         sigaddset(set, all[i]);
 }
 
+/* Runs on the main thread. A signal of its own, because SIGQUIT is blocked there. */
+static int stack_signal(void)
+{
+    return SIGRTMIN;
+}
+
+static void show_stack(int signal)
+{
+    (void)signal;
+    static const char title[] = "baka-trainer: SIGQUIT, stack of the main thread:\n";
+    int saved = errno;
+    void *frames[FRAMES];
+    int n = backtrace(frames, FRAMES);
+    if (write(STDERR_FILENO, title, sizeof title - 1) > 0)
+        backtrace_symbols_fd(frames, n, STDERR_FILENO);
+    errno = saved;
+}
+
+/* The signal's default action, so that exit.json names it. */
+static _Noreturn void die_of(int signal)
+{
+    struct sigaction fall = {.sa_handler = SIG_DFL};
+    sigset_t set;
+    sigaction(signal, &fall, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    for (;;)
+        kill(getpid(), signal);
+}
+
+static void *take_signals(void *unused)
+{
+    (void)unused;
+    sigset_t set;
+    fill(&set);
+    int stops_from_keeper = 0, stops_from_others = 0;
+    for (;;) {
+        siginfo_t info;
+        switch (sigwaitinfo(&set, &info)) {
+        case SIGTERM:
+        case SIGINT:
+            atomic_store(&stop_requested, true);
+            /* One kill of the process group arrives twice, once through the keeper: counted apart, it is still one. */
+            if (info.si_code == SI_USER && info.si_pid == keeper)
+                stops_from_keeper++;
+            else
+                stops_from_others++;
+            if (stops_from_keeper > 1 || stops_from_others > 1)
+                die_of(SIGTERM);
+            break;
+        case SIGUSR1:
+            atomic_store(&checkpoint_requested, true);
+            break;
+        case SIGQUIT:
+            syscall(SYS_tgkill, getpid(), main_thread, stack_signal());
+            break;
+        default: /* interrupted */
+            break;
+        }
+    }
+    return NULL;
+}
+
 void signals_block(void)
 {
     sigset_t set;
@@ -68,41 +99,43 @@ void signals_block(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-void signals_install(int keeper_pid)
+int signals_start(int keeper_pid, struct err *err)
 {
+    static _Alignas(64) char handler_stack[HANDLER_STACK];
+    const stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
     void *frame;
-    backtrace(&frame, 1);
+    backtrace(&frame, 1); /* its first call allocates */
     main_thread = (pid_t)syscall(SYS_gettid);
     keeper = keeper_pid;
 
-    struct sigaction action = {.sa_flags = SA_RESTART};
-    sigset_t set;
-    fill(&set);
-    action.sa_mask = set;
-    action.sa_handler = on_checkpoint;
-    sigaction(SIGUSR1, &action, NULL);
-    action.sa_handler = on_stacks;
-    sigaction(SIGQUIT, &action, NULL);
-    action.sa_handler = SIG_IGN;
+    struct sigaction action = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL);
-    action.sa_flags = SA_RESTART | SA_SIGINFO;
-    action.sa_sigaction = on_stop;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    action.sa_handler = show_stack;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    if (sigaltstack(&stack, NULL) != 0 || sigaction(stack_signal(), &action, NULL) != 0)
+        return err_set(err, ERR_IO, "cannot set up the handler of SIGQUIT");
+
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, take_signals, NULL);
+    if (rc != 0)
+        return err_set_errno(err, rc, "cannot start the thread that takes signals");
+    pthread_detach(thread);
+    return 0;
 }
 
 bool signals_stop_requested(void)
 {
-    return stop_requested;
+    return atomic_load(&stop_requested);
 }
 
-bool signals_take_checkpoint_request(void)
+bool signals_checkpoint_requested(void)
 {
-    if (!checkpoint_requested)
-        return false;
-    checkpoint_requested = 0;
-    return true;
+    return atomic_load(&checkpoint_requested);
+}
+
+void signals_clear_checkpoint_request(void)
+{
+    atomic_store(&checkpoint_requested, false);
 }

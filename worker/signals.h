@@ -6,13 +6,18 @@
 
 #include <stdbool.h>
 
-/* Blocks those signals, so that none is lost before the trainer has its handlers. */
+struct err;
+
+/* Blocks those signals, so that none is lost before the trainer takes them. */
 void signals_block(void);
-/* Sets the handlers and unblocks; `keeper_pid` forwards signals that may also reach the whole process group directly.
- * Ignores SIGPIPE, SIGHUP and SIGXFSZ (a full disk is an error code, not a death). Call on the main thread. */
-void signals_install(int keeper_pid);
+/* Starts the thread that takes them; every thread started later inherits them blocked. `keeper_pid` forwards signals
+ * that may also reach the whole process group directly. Ignores SIGPIPE, SIGHUP and SIGXFSZ (a full disk is an error
+ * code, not a death). Call on the main thread, after signals_block and before any other thread exists.
+ * Errors: ERR_NO_MEMORY, ERR_IO when the thread cannot be made. */
+int signals_start(int keeper_pid, struct err *err);
 bool signals_stop_requested(void);
-/* True once for each SIGUSR1 (or several at a time). */
-bool signals_take_checkpoint_request(void);
+/* SIGUSR1 came since the request was cleared, which is done before the checkpoint is written. */
+bool signals_checkpoint_requested(void);
+void signals_clear_checkpoint_request(void);
 
 #endif

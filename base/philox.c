@@ -55,6 +55,13 @@ void philox_init(struct philox *p, uint64_t seed, const char *purpose, const cha
     p->used = 4;
 }
 
+void philox_seek(struct philox *p, uint64_t n)
+{
+    p->counter[0] = (uint32_t)n;
+    p->counter[1] = (uint32_t)(n >> 32);
+    p->used = 4;
+}
+
 uint32_t philox_u32(struct philox *p)
 {
     if (p->used >= 4) {

@@ -4,19 +4,27 @@
  * each backend to the CPU reference and the reference to finite differences and PyTorch.
  *
  * Memory. Every pointer in an args struct is device memory from backend_arena() unless marked host. Matrices are
- * row-major and dense. `storage` is the element type of parameters, activations and gradients; statistics (mean, rstd,
- * lse) are float for storage F32/BF16 and double for F64; loss and norm scalars are double; token ids are int32.
+ * row-major and dense. `storage` is the element type of activations, of their gradients, and of the parameters as the
+ * operators read them. Statistics (mean, rstd, lse), gradients of parameters, moments and the parameters that the
+ * optimizer updates are `wide`: float for storage F32 and BF16, double for F64. With storage BF16 operators read
+ * rounded copies of the parameters, which the optimizer keeps. Loss and norm scalars are double; token ids are int32.
  * An output is marked "=" (overwritten) or "+=" (accumulated).
  *
  * Order and errors. Calls enqueue on the backend's one stream and return nothing; the first error is sticky and comes
- * back from sync(). A backend never exits and never allocates inside a step: scratch is the workspace given at open.
+ * back from sync() or step_wait(). A backend never exits and never allocates inside a step: scratch is the workspace
+ * given at open.
  *
  * Determinism. Equal inputs give equal bits, whatever the number of threads: work and reductions are cut into pieces
  * fixed by the shape.
  *
- * Steps. Values that change from step to step live in struct step_values, handed over by step_begin(), so that a
- * backend which replays a captured step can read them from device memory. Between step_begin() and step_end() the
- * sequence of calls is the same for each step of equal shape.
+ * Steps. What is called between step_begin() and step_end() is one step: an optimizer step, or the evaluation of a
+ * batch. A backend may hold the calls back, and replay a captured step whose calls were the same, so inside a step
+ * - what changes from step to step is in struct step_values or was uploaded; args are the same for steps of one shape;
+ * - uploads take effect before the step's first operator, wherever they stand, and their source is free on return;
+ * - downloads are filled in by the step_wait() of this step, and their destination must live until then;
+ * - lists that args point to stay unchanged while the backend lives.
+ * step_wait() waits for the oldest step not waited for; at most steps_in_flight may be outstanding. Outside steps calls
+ * run at once, uploads and downloads are complete after sync(), and no step may be outstanding.
  */
 #ifndef BAKA_KERNELS_BACKEND_H
 #define BAKA_KERNELS_BACKEND_H
@@ -24,6 +32,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct err;
 struct backend;
@@ -42,9 +54,9 @@ struct backend_options {
 };
 
 struct step_values {
-    int64_t step;              /* from 1; names the step in errors */
-    double lr;                 /* learning rate of this step */
-    double bias_correction[2]; /* 1 - beta1^t, 1 - beta2^t with t the number of applied updates including this */
+    int64_t step;      /* from 1; names the step in errors */
+    double lr;         /* learning rate of this step */
+    double loss_scale; /* the loss is this times the sum of negative log-likelihoods */
 };
 
 /* out[m,:] = table[tokens[m],:]; backward adds rows in increasing m. Tokens are within [0, vocab). */
@@ -163,24 +175,30 @@ struct attention_args {
 };
 
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
- * dlogits = (softmax - onehot) * loss_scale on counted rows and 0 on others, dx = dlogits w, d_w += dlogits^T x.
- * A target of -1 is not counted. Logits exist for chunk_rows rows at a time. */
+ * dlogits = (softmax - onehot) * step_values.loss_scale on counted rows and 0 on others, dx = dlogits w, d_w +=
+ * dlogits^T x. A target of -1 is not counted. Logits exist for chunk_rows rows at a time. */
 struct classifier_args {
     int64_t rows, dim, vocab, chunk_rows;
     const void *x;          /* [rows,dim] */
     const void *w;          /* [vocab,dim] */
     const int32_t *targets; /* [rows] */
-    double loss_scale;
-    void *logits;     /* [chunk_rows,vocab] scratch */
-    double *loss_sum; /* scalar += */
-    void *dx;         /* [rows,dim] = or NULL: loss only */
-    void *d_w;        /* [vocab,dim] +=; set with dx */
+    void *logits;           /* [chunk_rows,vocab] scratch */
+    double *loss_sum;       /* scalar += */
+    void *dx;               /* [rows,dim] = or NULL: loss only */
+    void *d_w;              /* [vocab,dim] +=; set with dx */
 };
 
 struct optimizer_tensor {
-    void *param, *grad, *m, *v; /* [n] each */
+    void *param, *grad, *m, *v; /* [n] wide each */
+    void *copy; /* [n] param rounded to storage BF16, to nearest even; NULL where operators read param */
     int64_t n;
     bool decay;
+};
+
+/* copy = param, for tensors that have one: after param was written from outside. */
+struct copy_parameters_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
 };
 
 /* norm = sqrt of the sum of squares over all gradients, summed in double. */
@@ -192,18 +210,27 @@ struct grad_norm_args {
 
 /* AdamW (Loshchilov & Hutter 2019, algorithm 2, decoupled as PyTorch has it):
  * g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad); m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- * p -= lr*weight_decay*p (decayed tensors); p -= lr * (m/bc1) / (sqrt(v/bc2) + eps).
- * A norm that is not finite leaves everything untouched. */
+ * p -= lr*weight_decay*p (decayed tensors); p -= lr * (m/bc1) / (sqrt(v/bc2) + eps), bci = 1 - bi^t with t the number
+ * of updates including this one; copy = p rounded. A norm that is not finite leaves everything untouched. */
 struct adamw_args {
     const struct optimizer_tensor *tensors; /* host */
     int count;
     const double *norm; /* from grad_norm */
+    int64_t *updates;   /* scalar: updates applied so far, += 1 */
     double clip, beta1, beta2, eps, weight_decay;
+};
+
+/* What a device is, without opening it. */
+struct backend_device {
+    char kind[128];        /* as device_kind() */
+    uint64_t memory_bytes; /* what a run may plan with; 0: unknown */
 };
 
 struct backend_ops {
     const char *name; /* "cpu" */
 
+    /* ERR_UNAVAILABLE, and why, when there is no such device here. */
+    int (*probe)(struct backend_device *out, struct err *err);
     int (*open)(const struct backend_options *options, struct backend **out, struct err *err);
     void (*close)(struct backend *b); /* frees the arena too */
     /* The device kind that goes into the numerics id, as "cpu-avx512" or a GPU's name. */
@@ -216,8 +243,10 @@ struct backend_ops {
     void (*download)(struct backend *b, void *host_dst, const void *src, size_t bytes); /* valid after sync */
     void (*zero)(struct backend *b, void *dst, size_t bytes);
     int (*sync)(struct backend *b, struct err *err);
+    int steps_in_flight; /* at least 1 */
     void (*step_begin)(struct backend *b, const struct step_values *values);
     void (*step_end)(struct backend *b);
+    int (*step_wait)(struct backend *b, struct err *err);
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);
@@ -235,6 +264,7 @@ struct backend_ops {
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);
+    void (*copy_parameters)(struct backend *b, const struct copy_parameters_args *a);
 };
 
 /* First member of every backend's own struct. */
@@ -243,10 +273,15 @@ struct backend {
     enum dtype storage;
 };
 
-/* Opens the backend called `name` ("cpu"); an unknown or absent one is ERR_UNAVAILABLE with what there is. */
+/* Opens the backend called `name` ("cpu", "cuda"); an unknown or absent one is ERR_UNAVAILABLE with what there is. */
 int backend_open(const char *name, const struct backend_options *options, struct backend **out, struct err *err);
+int backend_probe(const char *name, struct backend_device *out, struct err *err);
 
 /* Fills the entries of `ops` that are NULL and have a composed default. */
 void backend_fill_composed(struct backend_ops *ops);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

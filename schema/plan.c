@@ -19,6 +19,25 @@ static const struct plan_ffn {
 
 static const int64_t field_max = INT64_C(1) << 40;
 
+const struct plan_device plan_device_cpu = {
+    .storage_bytes = 4, .wide_bytes = 4, .workspace_bytes = 32 << 20, .logits_bytes = 64 << 20};
+
+/* Workspace: 32 MiB for cuBLASLt, the rest for the operators; a position takes its share of the sort that the
+ * embedding's backward needs and of the classifier's losses, a position and head the attention's row sums. The context
+ * is what the driver and the libraries were seen to take on an H200 with CUDA 13. */
+struct plan_device plan_device_cuda(size_t storage_bytes)
+{
+    return (struct plan_device){
+        .storage_bytes = storage_bytes,
+        .wide_bytes = 4,
+        .workspace_bytes = UINT64_C(96) << 20,
+        .workspace_row_bytes = 64,
+        .workspace_head_bytes = 8,
+        .logits_bytes = UINT64_C(1) << 30,
+        .context_bytes = UINT64_C(528) << 20,
+    };
+}
+
 static int check_range(const char *path, int64_t value, struct err *err)
 {
     if (value < 1)
@@ -58,6 +77,7 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         .layers = s->model.layers,
         .heads = s->model.heads,
         .seq_len = s->train.seq_len,
+        .batch = s->train.batch,
         .layernorm = s->model.norm == SPEC_NORM_LAYERNORM,
         .bias = s->model.bias,
         .tied = s->model.tie_embeddings,
@@ -131,9 +151,9 @@ static uint64_t total_at(const struct plan_layout *parameters, const struct plan
     h.micro_batch = micro_batch;
     l.shape = &h;
     plan_layout_buffers(&l);
-    if (l.overflow || l.end > PLAN_MAX_BYTES - PLAN_WORKSPACE_BYTES)
+    if (l.overflow || l.end > PLAN_MAX_BYTES || l.workspace > PLAN_MAX_BYTES - l.end)
         return UINT64_MAX;
-    return l.end + PLAN_WORKSPACE_BYTES;
+    return l.end + l.workspace + l.device->context_bytes;
 }
 
 /* Largest of batch, halved from divisor to divisor, that fits; 0 when not even 1 does. */
@@ -251,9 +271,10 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
             6.0 * (double)l.params_in_products + 6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
-    p.bytes.by_class[PLAN_WORKSPACE] = PLAN_WORKSPACE_BYTES;
+    p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;
     p.bytes.arena = l.end;
-    p.bytes.total = l.end + PLAN_WORKSPACE_BYTES;
+    p.bytes.context = device->context_bytes;
+    p.bytes.total = l.end + l.workspace + device->context_bytes;
     *out = p;
     return 0;
 }

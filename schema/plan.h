@@ -15,6 +15,7 @@ struct err;
 
 enum plan_class {
     PLAN_PARAMETERS,
+    PLAN_COPIES, /* of the parameters, rounded to a narrower storage; none where the storage is wide */
     PLAN_GRADIENTS,
     PLAN_MOMENTS,
     PLAN_ACTIVATIONS,
@@ -37,7 +38,7 @@ struct plan_parameter {
     bool decay;         /* weight decay: matrices only, embeddings included */
     enum plan_init init;
     double init_std;
-    size_t param, grad, m, v; /* byte offsets in the arena */
+    size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
 };
 
 struct plan_buffer {
@@ -48,10 +49,20 @@ struct plan_buffer {
 
 /* What the plan needs to know of a device. */
 struct plan_device {
-    size_t storage_bytes;   /* element of parameters and activations: 4, 8 (tests), 2 */
-    size_t statistic_bytes; /* 4 or 8 */
-    uint64_t memory_bytes;  /* 0: not limited */
+    size_t storage_bytes;         /* element of activations and of what operators read of parameters: 4, 8 (tests), 2 */
+    size_t wide_bytes;            /* element of parameters, gradients, moments, statistics: 4 or 8 */
+    uint64_t memory_bytes;        /* 0: not limited */
+    uint64_t workspace_bytes;     /* scratch of all operators, whatever the shape */
+    uint64_t workspace_row_bytes; /* and for each position of a micro-batch */
+    uint64_t workspace_head_bytes; /* and for each position and head */
+    uint64_t logits_bytes;         /* room for the logits of a chunk of rows */
+    uint64_t context_bytes;        /* what the device's driver and libraries take beside */
 };
+
+/* The CPU in fp32. */
+extern const struct plan_device plan_device_cpu;
+/* A GPU; storage_bytes 2 or 4. */
+struct plan_device plan_device_cuda(size_t storage_bytes);
 
 struct plan {
     int parameter_count, buffer_count;
@@ -62,7 +73,7 @@ struct plan {
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
     int64_t micro_batch; /* sequences */
-    int64_t logit_rows;  /* rows of the logits chunk, at most PLAN_LOGITS_BYTES of them but at least one */
+    int64_t logit_rows;  /* rows of the logits chunk, equal chunks of at most plan_device.logits_bytes */
     int64_t params;
     int64_t params_non_embedding; /* without embed.weight and head.weight */
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
@@ -71,15 +82,14 @@ struct plan {
     double flops_per_token;
     struct {
         uint64_t by_class[PLAN_CLASSES];
-        uint64_t arena; /* exact size of the backend's arena */
-        uint64_t total; /* arena + workspace */
+        uint64_t arena;   /* exact size of the backend's arena */
+        uint64_t context; /* the device's own */
+        uint64_t total;   /* arena + workspace + context */
     } bytes;
 };
 
 enum {
     PLAN_ALIGNMENT = 256,
-    PLAN_WORKSPACE_BYTES = 32 << 20,
-    PLAN_LOGITS_BYTES = 64 << 20,
     PLAN_MAX_LAYERS = 8192,
 };
 #define PLAN_MAX_BYTES (UINT64_C(1) << 46) /* beyond any machine: ERR_TOO_LARGE whatever memory_bytes says */
@@ -90,7 +100,8 @@ enum {
  * not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many layers or bytes:
  * ERR_TOO_LARGE.
  *
- * Arena: parameters, gradients, moments m, moments v, activations, logits, inputs, scalars; every tensor starts at a
+ * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs (of the whole batch),
+ * scalars; every tensor starts at a
  * multiple of PLAN_ALIGNMENT. Kept for the backward pass, a layer: residual sum, norm statistics, norm outputs, rotated
  * qkv, lse, attention output, pre-activation, hidden; nothing is computed twice. "shared.*" buffers serve all layers:
  * stream (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the

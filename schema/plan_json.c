@@ -6,9 +6,9 @@
 const char *plan_class_word(enum plan_class class)
 {
     static const char *const words[PLAN_CLASSES] = {
-        [PLAN_PARAMETERS] = "parameters",   [PLAN_GRADIENTS] = "gradients", [PLAN_MOMENTS] = "moments",
-        [PLAN_ACTIVATIONS] = "activations", [PLAN_LOGITS] = "logits",       [PLAN_INPUTS] = "inputs",
-        [PLAN_SCALARS] = "scalars",         [PLAN_WORKSPACE] = "workspace",
+        [PLAN_PARAMETERS] = "parameters", [PLAN_COPIES] = "parameter_copies", [PLAN_GRADIENTS] = "gradients",
+        [PLAN_MOMENTS] = "moments",       [PLAN_ACTIVATIONS] = "activations", [PLAN_LOGITS] = "logits",
+        [PLAN_INPUTS] = "inputs",         [PLAN_SCALARS] = "scalars",         [PLAN_WORKSPACE] = "workspace",
     };
     return words[class];
 }
@@ -25,6 +25,7 @@ cJSON *plan_to_json(const struct plan *p)
     cJSON *bytes = cJSON_AddObjectToObject(json, "bytes");
     json_add_int64(bytes, "total", (int64_t)p->bytes.total);
     json_add_int64(bytes, "arena", (int64_t)p->bytes.arena);
+    json_add_int64(bytes, "context", (int64_t)p->bytes.context);
     for (int c = 0; c < PLAN_CLASSES; c++)
         json_add_int64(bytes, plan_class_word((enum plan_class)c), (int64_t)p->bytes.by_class[c]);
     return json;

@@ -49,8 +49,8 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         p->decay = role != VECTOR;
         p->init = init;
         p->init_std = init_std;
-        p->param = p->grad = l->storage_bytes;
-        p->m = p->v = l->moment_bytes;
+        p->param = p->grad = p->m = p->v = l->wide_bytes;
+        p->copy = l->copy_bytes;
     }
     l->parameter_count++;
     l->params = add(l, l->params, count);
@@ -58,8 +58,9 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         l->params_embedding = add(l, l->params_embedding, count);
     if (role == IN_PRODUCT || role == TIED_EMBEDDING || role == HEAD)
         l->params_in_products = add(l, l->params_in_products, count);
-    l->storage_bytes = add(l, l->storage_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
-    l->moment_bytes = add(l, l->moment_bytes, align(l, multiply(l, count, l->device->statistic_bytes)));
+    l->wide_bytes = add(l, l->wide_bytes, align(l, multiply(l, count, l->device->wide_bytes)));
+    if (l->device->storage_bytes < l->device->wide_bytes)
+        l->copy_bytes = add(l, l->copy_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
 }
 
 static void place_norm(struct plan_layout *l, int64_t layer, const char *weight, const char *bias)
@@ -98,15 +99,17 @@ void plan_layout_parameters(struct plan_layout *l)
     if (!s->tied)
         place_parameter(l, -1, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
 
-    l->by_class[PLAN_PARAMETERS] = l->storage_bytes;
-    l->by_class[PLAN_GRADIENTS] = l->storage_bytes;
-    l->by_class[PLAN_MOMENTS] = multiply(l, 2, l->moment_bytes);
-    l->end = add(l, multiply(l, 2, l->storage_bytes), l->by_class[PLAN_MOMENTS]);
+    l->by_class[PLAN_PARAMETERS] = l->wide_bytes;
+    l->by_class[PLAN_COPIES] = l->copy_bytes;
+    l->by_class[PLAN_GRADIENTS] = l->wide_bytes;
+    l->by_class[PLAN_MOMENTS] = multiply(l, 2, l->wide_bytes);
+    l->end = add(l, multiply(l, 4, l->wide_bytes), l->copy_bytes);
     for (int i = 0; l->parameters && i < l->parameter_count; i++) {
         struct plan_parameter *p = &l->parameters[i];
-        p->grad += l->storage_bytes;
-        p->m += 2 * l->storage_bytes;
-        p->v += 2 * l->storage_bytes + l->moment_bytes;
+        p->copy = l->copy_bytes ? p->copy + l->wide_bytes : p->param;
+        p->grad += l->wide_bytes + l->copy_bytes;
+        p->m += 2 * l->wide_bytes + l->copy_bytes;
+        p->v += 3 * l->wide_bytes + l->copy_bytes;
     }
 }
 
@@ -135,7 +138,7 @@ static void place_rows(struct plan_layout *l, int64_t layer, const char *name, u
 
 static void place_statistics(struct plan_layout *l, int64_t layer, const char *name, uint64_t count)
 {
-    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->statistic_bytes));
+    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->wide_bytes));
 }
 
 static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
@@ -161,6 +164,17 @@ static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
     place_rows(l, i, "hidden", rows, s->d_ff);
 }
 
+/* The smallest chunk with as few chunks as `most` rows allow, rounded to what products like. */
+static uint64_t equal_chunks(uint64_t rows, uint64_t most)
+{
+    enum { ROUND = 128 };
+    if (rows == 0) /* overflown: the numbers mean nothing */
+        return 1;
+    uint64_t chunks = rows / most + (rows % most != 0), chunk = rows / chunks + (rows % chunks != 0);
+    uint64_t round = chunk / ROUND * ROUND + (chunk % ROUND ? ROUND : 0);
+    return round <= most && round < rows ? round : chunk;
+}
+
 void plan_layout_buffers(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
@@ -177,15 +191,21 @@ void plan_layout_buffers(struct plan_layout *l)
     place_rows(l, -1, "shared.wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
-    uint64_t chunk = logit_row ? PLAN_LOGITS_BYTES / logit_row : 0;
-    chunk = chunk < 1 ? 1 : chunk > rows ? rows : chunk;
+    uint64_t most = logit_row ? l->device->logits_bytes / logit_row : 0;
+    uint64_t chunk = equal_chunks(rows, most < 1 ? 1 : most);
     l->logit_rows = (int64_t)chunk;
     place_buffer(l, -1, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
 
-    place_buffer(l, -1, "tokens", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
-    place_buffer(l, -1, "targets", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
+    uint64_t inputs = multiply(l, multiply(l, (uint64_t)s->batch, (uint64_t)s->seq_len), sizeof(int32_t));
+    place_buffer(l, -1, "tokens", PLAN_INPUTS, inputs);
+    place_buffer(l, -1, "targets", PLAN_INPUTS, inputs);
     if (s->documents)
-        place_buffer(l, -1, "first", PLAN_INPUTS, multiply(l, rows, sizeof(int32_t)));
+        place_buffer(l, -1, "first", PLAN_INPUTS, inputs);
     place_buffer(l, -1, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, -1, "grad_norm", PLAN_SCALARS, sizeof(double));
+    place_buffer(l, -1, "updates", PLAN_SCALARS, sizeof(int64_t));
+
+    const struct plan_device *d = l->device;
+    uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));
+    l->workspace = align(l, add(l, d->workspace_bytes, multiply(l, rows, row)));
 }

@@ -11,7 +11,7 @@
 
 /* What the tensors' shapes follow from. */
 struct plan_shape {
-    int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, micro_batch;
+    int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
     bool ffn_gated, layernorm, bias, tied, parallel, documents;
     int norms; /* 1 or 2 a block */
 };
@@ -23,7 +23,8 @@ struct plan_layout {
     struct plan_buffer *buffers;       /* NULL: count only */
     int parameter_count, buffer_count;
     uint64_t params, params_embedding, params_in_products;
-    uint64_t storage_bytes, moment_bytes; /* of all parameters, and of one moment of all */
+    uint64_t wide_bytes, copy_bytes; /* of all parameters, and of their copies */
+    uint64_t workspace;
     uint64_t by_class[PLAN_CLASSES];
     uint64_t end; /* of the arena so far */
     int64_t logit_rows;

@@ -221,7 +221,8 @@ void spec_print_markdown(FILE *out)
           "`{\"model\": {\"ffn\": {\"type\": \"elephant\"}}}`, or `--set model.ffn.type=elephant`. The text is strict "
           "JSON\n"
           "(UTF-8, no key twice, no trailing text, numbers that a double can hold, at most 1 MiB and 32 levels).\n"
-          "An integer may be written 3.0 but not 3.5. Where `null` is allowed it means \"not set\".\n\n"
+          "An integer may be written 3.0 but not 3.5. Where `null` is allowed it means \"not set\", and for a\n"
+          "number 0 means the same.\n\n"
           "The fields that change the result, with their values resolved, keys sorted and numbers in their shortest\n"
           "form, are the canonical form; its SHA-256 is the spec's hash. Writing out a default, another order of\n"
           "keys, or 1e-3 for 0.001 does not change it.\n",

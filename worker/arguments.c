@@ -39,7 +39,7 @@ static const struct option options[] = {
 
 void arguments_print_help(FILE *out)
 {
-    fputs("usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
+    fputs("Usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
           "                   [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker --describe schema|markdown\n"
@@ -48,7 +48,7 @@ void arguments_print_help(FILE *out)
           "Trains one attempt of a run. bakad starts it; by hand it serves to look into a single run.\n"
           "\n"
           "  --home DIR         state directory with the data sets (default: $BAKA_HOME, $XDG_STATE_HOME/baka,\n"
-          "                     ~/.local/state/baka)\n"
+          "                     ~/.local/state/baka; a variable that is empty counts as not set)\n"
           "  --run-dir DIR      holds spec.json; attempts/N/ and checkpoints/ are written there\n"
           "  --attempt N        number of this attempt, from 1; its folder must not hold a journal yet\n"
           "  --resume WHAT      'checkpoints/STEP-aM' below the run directory, or 'none'\n"
@@ -145,6 +145,8 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             break;
         case OPTION_PLAN:
             rc = read_mode(&a, &mode_set, MODE_PLAN, err);
+            if (rc == 0 && optarg[0] == 0)
+                rc = err_set(err, ERR_INVALID, "--plan is empty: the path of a spec is needed");
             if (rc == 0)
                 rc = path_format(a.plan_spec, err, "%s", optarg);
             break;

@@ -12,7 +12,7 @@ static struct attention_args attention_of(const struct model *m, const struct mo
         .rotary_dims = m->plan->rotary_dims,
         .rotary_base = m->spec->model.rotary_base,
         .scale = 1.0 / sqrt((double)m->plan->head_dim),
-        .first = m->first,
+        .first = model_first(m),
         .qkv = layer->qkv_rows,
         .out = layer->attn_rows,
         .lse = layer->lse,

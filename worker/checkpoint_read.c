@@ -203,7 +203,7 @@ int checkpoint_restore(const struct checkpoint *c, struct model *model, struct e
     for (int i = 0; i < count && rc == 0; i++)
         rc = model_write_state(model, i, c->tensors.data + safetensors_find(&c->tensors, wanted[i].name)->offset, err);
     if (rc == 0)
-        model_set_updates(model, c->state.updates);
+        rc = model_write_updates(model, c->state.updates, err);
     free(wanted);
     return rc;
 }

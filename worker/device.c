@@ -1,24 +1,38 @@
-/* device.c: see device.h. No failures, no state. */
+/* device.c: see device.h. No state. */
 #include "worker/device.h"
 
 #include <unistd.h>
+#include "base/err.h"
 
-static uint64_t machine_memory(void)
+static void describe(const struct spec *spec, bool gpu, uint64_t memory_bytes, struct device *out)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+    struct device d = {.backend = gpu ? "cuda" : "cpu"};
+    d.storage = gpu && spec->train.precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    d.plan = gpu ? plan_device_cuda(dtype_size(d.storage)) : plan_device_cpu;
+    d.plan.memory_bytes = memory_bytes;
+    d.host_threads = gpu ? (int)sysconf(_SC_NPROCESSORS_ONLN) : 0;
+    uint64_t allowed = (uint64_t)spec->resources.gpu_memory << 20;
+    if (gpu && allowed > 0 && (memory_bytes == 0 || allowed < memory_bytes))
+        d.plan.memory_bytes = allowed;
+    *out = d;
 }
 
-void device_choose(const struct spec *spec, bool limited, struct device *out)
+int device_choose(const struct spec *spec, struct device *out, struct err *err)
 {
-    static const char *const backends[] = {[DEVICE_AUTO] = "cpu", [DEVICE_CPU] = "cpu", [DEVICE_CUDA] = "cuda"};
-    struct device d = {.backend = backends[spec->train.device]};
-    d.storage = spec->train.precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
-    d.plan.storage_bytes = dtype_size(d.storage);
-    d.plan.statistic_bytes = 4;
-    if (spec->train.device == DEVICE_CUDA)
-        d.plan.memory_bytes = (uint64_t)spec->resources.gpu_memory << 20;
-    else if (limited)
-        d.plan.memory_bytes = machine_memory();
-    *out = d;
+    struct backend_device found;
+    bool here = spec->train.device != DEVICE_CPU && backend_probe("cuda", &found, err) == 0;
+    if (!here && spec->train.device == DEVICE_CUDA)
+        return -ERR_UNAVAILABLE;
+    int rc = here ? 0 : backend_probe("cpu", &found, err);
+    if (rc == 0)
+        describe(spec, here, found.memory_bytes, out);
+    return rc;
+}
+
+void device_imagine(const struct spec *spec, struct device *out)
+{
+    struct backend_device found;
+    bool gpu = spec->train.device == DEVICE_CUDA ||
+               (spec->train.device == DEVICE_AUTO && backend_probe("cuda", &found, NULL) == 0);
+    describe(spec, gpu, 0, out);
 }

@@ -29,21 +29,29 @@ int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
         return 0;
     struct journal_record r = {.kind = JOURNAL_EVAL};
     struct journal_eval *e = &r.eval;
-    model_zero_loss(t->model);
+    struct model_results results = {0};
+    t->blame = END_BACKEND_ERROR;
+    int64_t waited = 0;
     for (int64_t i = 0; i < steps; i++) {
         order_eval_fill(&t->data, SPLIT_VAL, t->spec.data.reset, seq_len, rows, i, &t->batch);
-        model_forward(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
         e->predictions += t->batch.predictions;
+        model_step_begin(t->model, &(struct step_values){.step = t->step});
+        model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
+        if (i == 0)
+            model_zero_loss(t->model);
+        model_forward(t->model, 0, t->batch.rows);
+        model_step_end(t->model);
+        bool last = i == steps - 1;
+        for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(t->model) - 1); waited++) {
+            int rc = model_step_wait(t->model, &results, err);
+            if (rc != 0)
+                return rc;
+        }
     }
-    double sum;
-    t->blame = END_BACKEND_ERROR;
-    int rc = model_read_loss(t->model, &sum, err);
-    if (rc != 0)
-        return rc;
     e->step = t->step;
     e->tokens = tokens;
     e->epoch = (double)tokens / (double)t->predictions_per_epoch;
-    e->loss = sum / (double)e->predictions;
+    e->loss = results.loss_sum / (double)e->predictions;
     e->perplexity = exp(e->loss);
     e->bits_per_byte = bits_per_byte(&t->data.header, e->loss);
     e->ms = (double)(clock_monotonic_us() - begin) / 1e3;

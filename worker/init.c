@@ -1,5 +1,6 @@
 /* init.c: initial values. Each parameter draws from its own stream, keyed by the seed and its name, so that parameters
- * which two models share start equal whatever else the models have. Numbers are drawn in double and rounded once. */
+ * which two models share start equal whatever else the models have. Numbers are drawn in double and rounded once;
+ * number i comes from block i of the stream, so threads share the work and change nothing. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include "base/err.h"
@@ -14,23 +15,31 @@ static void set_value(void *values, enum dtype dtype, int64_t i, double value)
         ((float *)values)[i] = (float)value;
 }
 
-static void fill_values(const struct plan_parameter *p, int64_t seed, enum dtype dtype, void *values)
+static void fill_piece(const struct plan_parameter *p, int64_t seed, enum dtype dtype, int64_t from, int64_t to,
+                       void *values)
 {
-    int64_t count = p->rows * p->cols;
     struct philox stream;
     philox_init(&stream, (uint64_t)seed, "init", p->name);
-    for (int64_t i = 0; i < count; i++) {
+    philox_seek(&stream, (uint64_t)from);
+    for (int64_t i = from; i < to; i++) {
         double value = p->init == INIT_NORMAL ? p->init_std * philox_normal(&stream) : p->init == INIT_ONE ? 1 : 0;
         set_value(values, dtype, i, value);
     }
 }
 
-int model_init_parameters(struct model *m, int64_t seed, struct err *err)
+static void fill_values(const struct plan_parameter *p, int64_t seed, enum dtype dtype, int threads, void *values)
+{
+    enum { PIECE = 1 << 16 };
+    int64_t count = p->rows * p->cols, pieces = (count + PIECE - 1) / PIECE;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (pieces > 1 && threads > 1)
+    for (int64_t i = 0; i < pieces; i++)
+        fill_piece(p, seed, dtype, i * PIECE, i + 1 < pieces ? (i + 1) * PIECE : count, values);
+}
+
+int model_init_parameters(struct model *m, int64_t seed, int threads, struct err *err)
 {
     const struct plan *plan = m->plan;
-    enum dtype dtype = m->backend->storage;
-    if (dtype != DTYPE_F32 && dtype != DTYPE_F64)
-        return err_set(err, ERR_INTERNAL, "no initial values for parameters stored as bf16");
+    enum dtype dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
     int64_t largest = 0;
     for (int i = 0; i < plan->parameter_count; i++)
         if (plan->parameters[i].rows * plan->parameters[i].cols > largest)
@@ -41,7 +50,7 @@ int model_init_parameters(struct model *m, int64_t seed, struct err *err)
 
     int rc = 0;
     for (int i = 0; i < plan->parameter_count && rc == 0; i++) {
-        fill_values(&plan->parameters[i], seed, dtype, values);
+        fill_values(&plan->parameters[i], seed, dtype, threads, values);
         rc = model_write_state(m, i, values, err); /* parameters come first; it waits, so `values` is free again */
     }
     free(values);

@@ -45,6 +45,16 @@ int journal_writer_open(const char *path, struct journal_writer **out, struct er
     return 0;
 }
 
+/* Allocation is not restarted after a signal by every file system. */
+static int allocate(int fd, int64_t size)
+{
+    int rc;
+    do
+        rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 /* Sees to it that `size` bytes and an `end` record fit after the last record. */
 static int reserve(struct journal_writer *w, size_t size, struct err *err)
 {
@@ -54,11 +64,11 @@ static int reserve(struct journal_writer *w, size_t size, struct err *err)
     if (need <= w->reserved)
         return 0;
     int64_t ahead = need + AHEAD;
-    if (fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, ahead) == 0)
+    if (allocate(w->fd, ahead) == 0)
         w->reserved = ahead;
     else if (errno == EOPNOTSUPP || errno == ENOSYS)
         w->reserved = INT64_MAX;
-    else if (fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, need) == 0)
+    else if (allocate(w->fd, need) == 0)
         w->reserved = need;
     else
         return err_set_errno(err, errno, "no room for the journal");

@@ -2,7 +2,6 @@
  * model_state.c serves checkpoints, init.c draws the first values. */
 #include "worker/model.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +36,7 @@ static struct weight find_weight(struct finder *f, const char *name)
         if (strcmp(p->name, full) != 0)
             continue;
         f->parameter = at;
-        return (struct weight){.value = f->m->arena + p->param, .grad = f->m->arena + p->grad};
+        return (struct weight){.value = f->m->arena + p->copy, .grad = f->m->arena + p->grad};
     }
     snprintf(f->missing, sizeof(f->missing), "%s", full);
     return (struct weight){0};
@@ -134,6 +133,7 @@ static int find_tensors(struct model *m, struct err *err)
         m->first = find_buffer(&f, "first");
     m->loss_sum = find_buffer(&f, "loss_sum");
     m->grad_norm = find_buffer(&f, "grad_norm");
+    m->updates = find_buffer(&f, "updates");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
     return 0;
@@ -149,6 +149,7 @@ static void list_optimizer_tensors(struct model *m)
             .grad = m->arena + p->grad,
             .m = m->arena + p->m,
             .v = m->arena + p->v,
+            .copy = p->copy == p->param ? NULL : m->arena + p->copy,
             .n = p->rows * p->cols,
             .decay = p->decay,
         };
@@ -224,25 +225,36 @@ void model_zero_loss(struct model *m)
     m->ops->zero(m->backend, m->loss_sum, sizeof(*m->loss_sum));
 }
 
-int model_read_loss(struct model *m, double *sum_nats, struct err *err)
+int model_steps_in_flight(const struct model *m)
 {
-    double sum = 0;
-    m->ops->download(m->backend, &sum, m->loss_sum, sizeof(sum));
-    int rc = m->ops->sync(m->backend, err);
-    if (rc == 0)
-        *sum_nats = sum;
-    return rc;
+    return m->ops->steps_in_flight < MODEL_STEPS_IN_FLIGHT ? m->ops->steps_in_flight : MODEL_STEPS_IN_FLIGHT;
 }
 
-int model_optimizer_step(struct model *m, int64_t step, double lr, double *grad_norm, struct err *err)
+void model_step_begin(struct model *m, const struct step_values *values)
 {
-    double beta1 = m->spec->train.optimizer.betas[0], beta2 = m->spec->train.optimizer.betas[1];
-    double t = (double)(m->updates + 1), norm = 0;
-    m->ops->step_begin(m->backend, &(struct step_values){
-                                       .step = step,
-                                       .lr = lr,
-                                       .bias_correction = {1 - pow(beta1, t), 1 - pow(beta2, t)},
-                                   });
+    m->ops->step_begin(m->backend, values);
+    m->steps_begun++;
+}
+
+void model_step_end(struct model *m)
+{
+    struct model_results *r = &m->results[m->steps_begun % MODEL_STEPS_IN_FLIGHT];
+    m->ops->download(m->backend, &r->loss_sum, m->loss_sum, sizeof(r->loss_sum));
+    m->ops->download(m->backend, &r->grad_norm, m->grad_norm, sizeof(r->grad_norm));
+    m->ops->step_end(m->backend);
+}
+
+int model_step_wait(struct model *m, struct model_results *out, struct err *err)
+{
+    int rc = m->ops->step_wait(m->backend, err);
+    if (rc != 0)
+        return rc;
+    *out = m->results[++m->steps_waited % MODEL_STEPS_IN_FLIGHT];
+    return 0;
+}
+
+void model_update(struct model *m)
+{
     m->ops->grad_norm(m->backend, &(struct grad_norm_args){
                                       .tensors = m->tensors,
                                       .count = m->plan->parameter_count,
@@ -252,19 +264,11 @@ int model_optimizer_step(struct model *m, int64_t step, double lr, double *grad_
                                   .tensors = m->tensors,
                                   .count = m->plan->parameter_count,
                                   .norm = m->grad_norm,
+                                  .updates = m->updates,
                                   .clip = m->spec->train.clip,
-                                  .beta1 = beta1,
-                                  .beta2 = beta2,
+                                  .beta1 = m->spec->train.optimizer.betas[0],
+                                  .beta2 = m->spec->train.optimizer.betas[1],
                                   .eps = m->spec->train.optimizer.eps,
                                   .weight_decay = m->spec->train.weight_decay,
                               });
-    m->ops->step_end(m->backend);
-    m->ops->download(m->backend, &norm, m->grad_norm, sizeof(norm));
-    int rc = m->ops->sync(m->backend, err);
-    if (rc != 0)
-        return rc;
-    if (isfinite(norm))
-        m->updates++;
-    *grad_norm = norm;
-    return 0;
 }

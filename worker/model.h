@@ -1,7 +1,9 @@
 /* model.h: the transformer of MODELS (decoder-only, parallel or sequential residual) as calls on a backend.
  *
  * One model owns its arena. Forward and backward work on one micro-batch; gradients accumulate from
- * model_zero_gradients on. Thread: the trainer's main thread.
+ * model_zero_gradients on. Work is done in steps (backend.h): model_step_begin, model_load, zeroing, passes, perhaps an
+ * update, model_step_end; then model_step_wait tells the results, while the next step may already have begun. Thread:
+ * the trainer's main thread.
  */
 #ifndef BAKA_WORKER_MODEL_H
 #define BAKA_WORKER_MODEL_H
@@ -20,22 +22,33 @@ struct model;
 int model_create(const struct spec *spec, const struct plan *plan, struct backend *backend, struct model **out,
                  struct err *err);
 void model_destroy(struct model *m); /* closes the backend too */
-/* Initial values from (seed, "init", parameter name): N(0, sqrt(2/(5d))) and N(0, 2/(L sqrt(d))) for output layers. */
-int model_init_parameters(struct model *m, int64_t seed, struct err *err);
+/* Initial values from (seed, "init", parameter name): N(0, sqrt(2/(5d))) and N(0, 2/(L sqrt(d))) for output layers;
+ * drawn by `threads` threads, which change no bit. */
+int model_init_parameters(struct model *m, int64_t seed, int threads, struct err *err);
 
+enum { MODEL_STEPS_IN_FLIGHT = 2 };
+struct model_results {
+    double loss_sum; /* negative log-likelihoods in nats since the last zeroing */
+    double grad_norm;
+};
+
+/* Steps begun and not yet waited for, at most model_steps_in_flight (1 or 2). */
+int model_steps_in_flight(const struct model *m);
+void model_step_begin(struct model *m, const struct step_values *values);
+void model_step_end(struct model *m);
+int model_step_wait(struct model *m, struct model_results *out, struct err *err);
+
+/* rows <= train.batch sequences of seq_len; host arrays [rows*seq_len], free on return, `first` being read (and needed)
+ * with data.reset document only. */
+void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first);
 void model_zero_gradients(struct model *m); /* and the loss sum */
-/* rows <= plan->micro_batch sequences of seq_len; host arrays [rows*seq_len], `first` being read (and needed) with
- * data.reset document only. Adds to the gradients d(loss)/dp with
- * loss = loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
-void model_forward_backward(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets,
-                            const int32_t *first, double loss_scale);
-void model_forward(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first);
-/* Sum of negative log-likelihoods in nats since model_zero_gradients / model_zero_loss. Synchronises. */
-int model_read_loss(struct model *m, double *sum_nats, struct err *err);
 void model_zero_loss(struct model *m);
-/* Global norm, clipping, AdamW. `step` numbers the step in errors, `lr` is this step's rate. Updates are counted inside
- * (bias correction); a step whose gradient norm is not finite changes nothing and is not counted. Synchronises. */
-int model_optimizer_step(struct model *m, int64_t step, double lr, double *grad_norm, struct err *err);
+/* Sequences from..from+rows of those loaded, rows <= plan->micro_batch. Adds to the gradients d(loss)/dp with
+ * loss = step_values.loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
+void model_forward_backward(struct model *m, int64_t from, int64_t rows);
+void model_forward(struct model *m, int64_t from, int64_t rows);
+/* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
+void model_update(struct model *m);
 
 /* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"). */
 int model_state_count(const struct model *m);
@@ -48,7 +61,8 @@ struct model_tensor {
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out);
 int model_read_state(struct model *m, int index, void *host_dst, struct err *err);
 int model_write_state(struct model *m, int index, const void *host_src, struct err *err);
-int64_t model_updates(const struct model *m);
-void model_set_updates(struct model *m, int64_t updates);
+/* Updates applied so far, for AdamW's bias correction. */
+int model_read_updates(struct model *m, int64_t *updates, struct err *err);
+int model_write_updates(struct model *m, int64_t updates, struct err *err);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "worker/model.h"
 
-/* A parameter tensor and its gradient; both NULL where the model has none. */
+/* A parameter tensor as operators read it, and its gradient; both NULL where the model has none. */
 struct weight {
     void *value, *grad;
 };
@@ -60,13 +60,21 @@ struct model {
     void *logits;
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents */
     double *loss_sum, *grad_norm;
+    int64_t *updates;
 
     int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
+    int64_t begin;                    /* its first position among those loaded */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;
-    int64_t updates;
+    struct model_results results[MODEL_STEPS_IN_FLIGHT];
+    int64_t steps_begun, steps_waited;
 };
+
+/* Places of the micro-batch in what was loaded. */
+const int32_t *model_tokens(const struct model *m);
+const int32_t *model_targets(const struct model *m);
+const int32_t *model_first(const struct model *m); /* NULL: attention does not stop at documents */
 
 /* One transformer block. forward takes the stream and leaves the stream behind it; backward finds the gradient of the
  * stream behind the block in m->stream_rows and leaves that of the stream before it there. */

@@ -74,22 +74,41 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
                                         });
 }
 
-static void load_inputs(struct model *m, int64_t batch, const int32_t *inputs, const int32_t *targets,
-                        const int32_t *first)
+void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
 {
-    m->batch = batch;
-    m->rows = batch * m->spec->train.seq_len;
-    size_t bytes = (size_t)m->rows * sizeof(int32_t);
+    size_t bytes = (size_t)(rows * m->spec->train.seq_len) * sizeof(int32_t);
     m->ops->upload(m->backend, m->tokens, inputs, bytes);
     m->ops->upload(m->backend, m->targets, targets, bytes);
     if (m->first)
         m->ops->upload(m->backend, m->first, first, bytes);
 }
 
+static void choose_rows(struct model *m, int64_t from, int64_t rows)
+{
+    m->batch = rows;
+    m->rows = rows * m->spec->train.seq_len;
+    m->begin = from * m->spec->train.seq_len;
+}
+
+const int32_t *model_tokens(const struct model *m)
+{
+    return m->tokens + m->begin;
+}
+
+const int32_t *model_targets(const struct model *m)
+{
+    return m->targets + m->begin;
+}
+
+const int32_t *model_first(const struct model *m)
+{
+    return m->first ? m->first + m->begin : NULL;
+}
+
 static struct embed_args embedding_of(const struct model *m)
 {
     return (struct embed_args){
-        .rows = m->rows, .dim = m->spec->model.dim, .vocab = m->plan->vocab, .tokens = m->tokens};
+        .rows = m->rows, .dim = m->spec->model.dim, .vocab = m->plan->vocab, .tokens = model_tokens(m)};
 }
 
 /* Leaves the classifier's input in m->stream_rows. */
@@ -107,7 +126,7 @@ static void run_layers(struct model *m)
 }
 
 /* dx NULL: the loss only. */
-static void run_classifier(struct model *m, double loss_scale, void *dx)
+static void run_classifier(struct model *m, void *dx)
 {
     m->ops->classifier(m->backend, &(struct classifier_args){
                                        .rows = m->rows,
@@ -116,8 +135,7 @@ static void run_classifier(struct model *m, double loss_scale, void *dx)
                                        .chunk_rows = m->plan->logit_rows,
                                        .x = m->stream_rows,
                                        .w = m->head.value,
-                                       .targets = m->targets,
-                                       .loss_scale = loss_scale,
+                                       .targets = model_targets(m),
                                        .logits = m->logits,
                                        .loss_sum = m->loss_sum,
                                        .dx = dx,
@@ -125,19 +143,18 @@ static void run_classifier(struct model *m, double loss_scale, void *dx)
                                    });
 }
 
-void model_forward(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
+void model_forward(struct model *m, int64_t from, int64_t rows)
 {
-    load_inputs(m, rows, inputs, targets, first);
+    choose_rows(m, from, rows);
     run_layers(m);
-    run_classifier(m, 1.0, NULL);
+    run_classifier(m, NULL);
 }
 
-void model_forward_backward(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets,
-                            const int32_t *first, double loss_scale)
+void model_forward_backward(struct model *m, int64_t from, int64_t rows)
 {
-    load_inputs(m, rows, inputs, targets, first);
+    choose_rows(m, from, rows);
     run_layers(m);
-    run_classifier(m, loss_scale, m->branch_rows[0]);
+    run_classifier(m, m->branch_rows[0]);
 
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);
     for (int64_t i = m->spec->model.layers - 1; i >= 0; i--)

@@ -16,13 +16,13 @@ static struct place find_place(const struct model *m, int index)
 {
     int kind = index / m->plan->parameter_count;
     const struct plan_parameter *p = &m->plan->parameters[index % m->plan->parameter_count];
-    /* Moments are kept in the statistics' type: float for storage F32 and BF16. */
-    enum dtype moment = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+    /* All of it is wide: float for storage F32 and BF16. */
+    enum dtype wide = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
     if (kind == 0)
-        return (struct place){p, "", m->arena + p->param, m->backend->storage};
+        return (struct place){p, "", m->arena + p->param, wide};
     if (kind == 1)
-        return (struct place){p, ".m", m->arena + p->m, moment};
-    return (struct place){p, ".v", m->arena + p->v, moment};
+        return (struct place){p, ".m", m->arena + p->m, wide};
+    return (struct place){p, ".v", m->arena + p->v, wide};
 }
 
 static size_t place_bytes(const struct place *place)
@@ -59,15 +59,19 @@ int model_write_state(struct model *m, int index, const void *host_src, struct e
 {
     struct place place = find_place(m, index);
     m->ops->upload(m->backend, place.at, host_src, place_bytes(&place));
+    if (index < m->plan->parameter_count)
+        m->ops->copy_parameters(m->backend, &(struct copy_parameters_args){&m->tensors[index], 1});
     return m->ops->sync(m->backend, err);
 }
 
-int64_t model_updates(const struct model *m)
+int model_read_updates(struct model *m, int64_t *updates, struct err *err)
 {
-    return m->updates;
+    m->ops->download(m->backend, updates, m->updates, sizeof(*updates));
+    return m->ops->sync(m->backend, err);
 }
 
-void model_set_updates(struct model *m, int64_t updates)
+int model_write_updates(struct model *m, int64_t updates, struct err *err)
 {
-    m->updates = updates;
+    m->ops->upload(m->backend, m->updates, &updates, sizeof(updates));
+    return m->ops->sync(m->backend, err);
 }

@@ -161,8 +161,7 @@ int safetensors_parse(const void *bytes, size_t size, const char *what, struct s
             rc = err_set(err, ERR_NO_MEMORY, "no memory for the header of %s", what);
     }
     const cJSON *item;
-    cJSON_ArrayForEach(item, json)
-    {
+    cJSON_ArrayForEach(item, json) {
         if (rc != 0)
             break;
         if (item->string && strcmp(item->string, "__metadata__") == 0)

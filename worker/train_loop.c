@@ -1,5 +1,8 @@
 /* train_loop.c: see train_loop.h. After a step, in this order: its record, its evaluation, its checkpoint. So a
- * checkpoint at step S is never ahead of what S owes the journal, and a resumed attempt goes on with S + 1. */
+ * checkpoint at step S is never ahead of what S owes the journal, and a resumed attempt goes on with S + 1.
+ *
+ * A backend that works on its own is given the next step before the results of this one are waited for, unless
+ * something is due after this one: an evaluation or a checkpoint sees the model as its step left it. */
 #include "worker/train_loop.h"
 
 #include <inttypes.h>
@@ -20,10 +23,19 @@
 #define CHECKPOINT_SECONDS 10.0
 #define CHECKPOINT_BYTES_PER_SECOND 2e6
 
+/* A step that was begun and not waited for. */
+struct pending {
+    struct journal_step record; /* what is known beforehand */
+    int64_t predictions, begin_us;
+};
+
 struct loop {
     struct trainer *t;
-    int64_t checkpoint_step; /* newest on the disk, by this attempt or the one resumed from */
-    int64_t checkpoint_us;   /* when it was written, or when the loop began */
+    struct pending pending[MODEL_STEPS_IN_FLIGHT]; /* step s is at s % MODEL_STEPS_IN_FLIGHT */
+    int64_t begun;                                 /* newest step begun; t->step is the newest done */
+    int64_t done_us;                               /* when that was */
+    int64_t checkpoint_step;                       /* newest on the disk, by this attempt or the one resumed from */
+    int64_t checkpoint_us;                         /* when it was written, or when the loop began */
     int64_t checkpoint_bytes;
 };
 
@@ -34,40 +46,46 @@ static int64_t tokens_at(const struct trainer *t, int64_t step)
            order_predictions_before(t->order, step % t->steps_per_epoch);
 }
 
-/* Forward and backward over the micro-batches, which are ranges of rows; the loss is the mean over the whole step. */
-static int run_batch(struct trainer *t, double *loss, struct err *err)
+/* Forward and backward over the micro-batches, which are ranges of rows, and the update; the loss is the mean over the
+ * whole step. */
+static void begin_step(struct loop *l, int64_t step)
 {
+    struct trainer *t = l->t;
     const struct order_batch *b = &t->batch;
-    double sum;
+    struct pending *p = &l->pending[step % MODEL_STEPS_IN_FLIGHT];
+    *p = (struct pending){.record = {.step = step, .tokens = tokens_at(t, step)}, .begin_us = clock_monotonic_us()};
+    order_fill(t->order, (step - 1) / t->steps_per_epoch, (step - 1) % t->steps_per_epoch, &t->batch);
+    p->record.epoch = (double)p->record.tokens / (double)t->predictions_per_epoch;
+    p->record.lr = schedule_lr(&t->spec, step, t->total_steps);
+    p->predictions = b->predictions;
+    model_step_begin(
+        t->model, &(struct step_values){.step = step, .lr = p->record.lr, .loss_scale = 1.0 / (double)b->predictions});
+    model_load(t->model, b->rows, b->inputs, b->targets, b->first);
     model_zero_gradients(t->model);
-    for (int64_t row = 0; row < b->rows; row += t->plan.micro_batch) {
-        int64_t rows = b->rows - row < t->plan.micro_batch ? b->rows - row : t->plan.micro_batch;
-        int64_t at = row * t->spec.train.seq_len;
-        model_forward_backward(t->model, rows, b->inputs + at, b->targets + at, b->first + at,
-                               1.0 / (double)b->predictions);
-    }
-    int rc = model_read_loss(t->model, &sum, err);
-    if (rc == 0)
-        *loss = sum / (double)b->predictions;
-    return rc;
+    for (int64_t row = 0; row < b->rows; row += t->plan.micro_batch)
+        model_forward_backward(t->model, row,
+                               b->rows - row < t->plan.micro_batch ? b->rows - row : t->plan.micro_batch);
+    model_update(t->model);
+    model_step_end(t->model);
+    l->begun = step;
 }
 
-static int run_step(struct trainer *t, int64_t step, struct journal_step *out, struct err *err)
+/* Waits for the oldest step begun. */
+static int finish_step(struct loop *l, struct journal_step *out, struct err *err)
 {
-    int64_t begin = clock_monotonic_us();
-    order_fill(t->order, (step - 1) / t->steps_per_epoch, (step - 1) % t->steps_per_epoch, &t->batch);
-    struct journal_step s = {.step = step, .tokens = tokens_at(t, step)};
-    s.epoch = (double)s.tokens / (double)t->predictions_per_epoch;
-    s.lr = schedule_lr(&t->spec, step, t->total_steps);
-    int rc = run_batch(t, &s.loss, err);
-    if (rc == 0)
-        rc = model_optimizer_step(t->model, step, s.lr, &s.grad_norm, err);
+    struct pending *p = &l->pending[(l->t->step + 1) % MODEL_STEPS_IN_FLIGHT];
+    struct model_results r;
+    int rc = model_step_wait(l->t->model, &r, err);
     if (rc != 0)
         return rc;
-    double us = (double)(clock_monotonic_us() - begin);
-    s.ms = us / 1e3;
-    s.tok_s = (double)t->batch.predictions / (us > 0 ? us / 1e6 : 1e-6);
-    *out = s;
+    int64_t now = clock_monotonic_us(), begin = p->begin_us > l->done_us ? p->begin_us : l->done_us;
+    double us = now > begin ? (double)(now - begin) : 1;
+    l->done_us = now;
+    *out = p->record;
+    out->loss = r.loss_sum / (double)p->predictions;
+    out->grad_norm = r.grad_norm;
+    out->ms = us / 1e3;
+    out->tok_s = (double)p->predictions / (us / 1e6);
     return 0;
 }
 
@@ -78,15 +96,19 @@ static int write_checkpoint(struct loop *l, struct err *err)
                                      .epoch = t->step / t->steps_per_epoch,
                                      .step_in_epoch = t->step % t->steps_per_epoch,
                                      .tokens = tokens_at(t, t->step),
-                                     .updates = model_updates(t->model),
                                      .seed = t->spec.train.seed,
                                      .micro_batch = t->plan.micro_batch};
     snprintf(state.spec_hash, sizeof state.spec_hash, "%s", t->spec_hash);
     snprintf(state.data_hash, sizeof state.data_hash, "%.64s", t->data.header.hash);
     snprintf(state.numerics_id, sizeof state.numerics_id, "%s", t->numerics_id);
     struct journal_record r = {.kind = JOURNAL_CHECKPOINT};
+    signals_clear_checkpoint_request();
+    t->blame = END_BACKEND_ERROR;
+    int rc = model_read_updates(t->model, &state.updates, err);
+    if (rc != 0)
+        return rc;
     t->blame = END_INTERNAL_ERROR;
-    int rc = checkpoint_write(t->args->run_dir, t->args->attempt, &state, t->model, t->journal, &r.checkpoint, err);
+    rc = checkpoint_write(t->args->run_dir, t->args->attempt, &state, t->model, t->journal, &r.checkpoint, err);
     if (rc != 0)
         return rc;
     l->checkpoint_step = t->step;
@@ -100,7 +122,7 @@ static bool checkpoint_is_due(const struct loop *l)
     const struct trainer *t = l->t;
     if (t->step == l->checkpoint_step)
         return false;
-    if (signals_take_checkpoint_request() || signals_stop_requested() || t->step == t->total_steps)
+    if (signals_checkpoint_requested() || signals_stop_requested() || t->step == t->total_steps)
         return true;
     if (t->spec.train.checkpoint_every > 0)
         return t->step % t->spec.train.checkpoint_every == 0;
@@ -108,19 +130,31 @@ static bool checkpoint_is_due(const struct loop *l)
     return seconds >= CHECKPOINT_SECONDS && seconds >= (double)l->checkpoint_bytes / CHECKPOINT_BYTES_PER_SECOND;
 }
 
-static bool evaluation_is_due(const struct trainer *t)
+static bool evaluation_is_due(const struct trainer *t, int64_t step)
 {
     int64_t every = t->spec.train.eval_every;
-    return (every > 0 && t->step % every == 0) || t->step % t->steps_per_epoch == 0 || t->step == t->total_steps;
+    return (every > 0 && step % every == 0) || step % t->steps_per_epoch == 0 || step == t->total_steps;
 }
 
-/* One step with all that follows from it; *diverged says that the run must end here. */
-static int advance(struct loop *l, bool *diverged, struct err *err)
+/* True when the next step may begin before the newest one begun is done. What comes by time or by signal waits for the
+ * steps begun by then. */
+static bool may_run_ahead(const struct loop *l)
+{
+    const struct trainer *t = l->t;
+    int64_t every = t->spec.train.checkpoint_every;
+    if (l->begun == t->step)
+        return true;
+    return l->begun - t->step < model_steps_in_flight(t->model) && !evaluation_is_due(t, l->begun) &&
+           !(every > 0 && l->begun % every == 0) && !checkpoint_is_due(l);
+}
+
+/* One step's results with all that follows from them; *diverged says that the run must end here. */
+static int finish(struct loop *l, bool *diverged, struct err *err)
 {
     struct trainer *t = l->t;
     struct journal_record r = {.kind = JOURNAL_STEP};
     t->blame = END_BACKEND_ERROR;
-    int rc = run_step(t, t->step + 1, &r.step, err);
+    int rc = finish_step(l, &r.step, err);
     if (rc != 0)
         return rc;
     t->blame = END_INTERNAL_ERROR;
@@ -137,7 +171,9 @@ static int advance(struct loop *l, bool *diverged, struct err *err)
         }
         rc = trainer_note(t, err, "step %" PRId64 ": the %s is not finite, the update was skipped", t->step, what);
     }
-    if (rc == 0 && evaluation_is_due(t))
+    if (l->begun > t->step || rc != 0)
+        return rc;
+    if (evaluation_is_due(t, t->step))
         rc = evaluate_run(t, tokens_at(t, t->step), err);
     if (rc == 0 && checkpoint_is_due(l))
         rc = write_checkpoint(l, err);
@@ -146,11 +182,18 @@ static int advance(struct loop *l, bool *diverged, struct err *err)
 
 int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct err *err)
 {
-    struct loop l = {.t = t, .checkpoint_step = t->resume_step, .checkpoint_us = clock_monotonic_us()};
+    struct loop l = {.t = t, .begun = t->step, .checkpoint_step = t->resume_step};
+    l.checkpoint_us = clock_monotonic_us();
     l.checkpoint_bytes = (int64_t)(t->plan.bytes.by_class[PLAN_PARAMETERS] + t->plan.bytes.by_class[PLAN_MOMENTS]);
-    bool diverged = false;
-    while (t->step < t->total_steps && !signals_stop_requested()) {
-        int rc = advance(&l, &diverged, err);
+    for (;;) {
+        if (l.begun < t->total_steps && !signals_stop_requested() && may_run_ahead(&l)) {
+            begin_step(&l, l.begun + 1);
+            continue;
+        }
+        if (l.begun == t->step)
+            break;
+        bool diverged = false;
+        int rc = finish(&l, &diverged, err);
         if (rc != 0)
             return rc;
         if (diverged) {

@@ -79,8 +79,9 @@ static int open_data(struct trainer *t, struct err *err)
         return err_set(err, inner.code, "data set '%s': %.500s", t->spec.data.name, inner.message);
     if (t->spec.model.vocab != 0 && (uint64_t)t->spec.model.vocab < t->data.header.vocab) {
         t->blame = END_BAD_SPEC;
-        return err_set_at(err, ERR_INVALID, "model.vocab", "%" PRId64 " is less than the %" PRIu64 " of data set '%s'",
-                          t->spec.model.vocab, t->data.header.vocab, t->spec.data.name);
+        return err_set_at(err, ERR_INVALID, "model.vocab",
+                          "%" PRId64 " is less than the data set's vocabulary of %" PRIu64, t->spec.model.vocab,
+                          t->data.header.vocab);
     }
     return order_create(&t->data, t->spec.data.order, t->spec.data.reset, t->spec.train.seed, t->spec.train.seq_len,
                         t->spec.train.batch, &t->order, err);
@@ -130,9 +131,12 @@ static int open_checkpoint(struct trainer *t, struct err *err)
 
 static int open_backend(struct trainer *t, struct err *err)
 {
-    device_choose(&t->spec, true, &t->device);
+    t->blame = END_BACKEND_ERROR;
+    int rc = device_choose(&t->spec, &t->device, err);
+    if (rc != 0)
+        return rc;
     t->blame = END_BAD_SPEC;
-    int rc = plan_make(&t->spec, (int64_t)t->data.header.vocab, &t->device.plan, &t->plan, err);
+    rc = plan_make(&t->spec, (int64_t)t->data.header.vocab, &t->device.plan, &t->plan, err);
     if (rc == -ERR_TOO_LARGE)
         t->blame = END_OUT_OF_MEMORY;
     if (rc != 0)
@@ -203,7 +207,8 @@ static int make_model(struct trainer *t, struct err *err)
     if (!t->batch.inputs || !t->batch.targets || !t->batch.first)
         return err_set(err, ERR_NO_MEMORY, "no memory for a batch of %zu tokens", n);
     if (!t->resumed)
-        return model_init_parameters(t->model, t->spec.train.seed, err);
+        return model_init_parameters(t->model, t->spec.train.seed,
+                                     t->device.host_threads > 0 ? t->device.host_threads : t->threads, err);
     t->blame = END_BAD_CHECKPOINT;
     rc = checkpoint_restore(t->resumed, t->model, err);
     checkpoint_close(t->resumed);
@@ -300,8 +305,7 @@ int trainer_run(const struct arguments *args, int keeper_pid)
 {
     struct trainer t = {.args = args};
     struct err err = {0};
-    signals_install(keeper_pid);
-    if (open_journal(&t, &err) != 0) {
+    if (signals_start(keeper_pid, &err) != 0 || open_journal(&t, &err) != 0) {
         log_event(LOG_LEVEL_ERROR, "attempt_not_started", "error=\"%s\" path=\"%s\"", err.message, err.path);
         release(&t);
         return 1;

@@ -81,8 +81,8 @@ void SYM(classifier)(struct backend *b, const struct classifier_args *a)
             });
 #pragma omp parallel for num_threads(c->threads) schedule(dynamic, 8)
         for (int64_t i = 0; i < rows; i++)
-            losses[i] =
-                classify_row(logits + i * a->vocab, a->vocab, a->targets[row0 + i], gradient, (real)a->loss_scale);
+            losses[i] = classify_row(logits + i * a->vocab, a->vocab, a->targets[row0 + i], gradient,
+                                     (real)c->values.loss_scale);
         double sum = 0;
         for (int64_t i = 0; i < rows; i++)
             sum += losses[i];

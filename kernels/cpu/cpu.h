@@ -30,6 +30,7 @@ void SYM(attention_backward)(struct backend *b, const struct attention_args *a);
 void SYM(classifier)(struct backend *b, const struct classifier_args *a);
 void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a);
 void SYM(adamw)(struct backend *b, const struct adamw_args *a);
+void SYM(copy_parameters)(struct backend *b, const struct copy_parameters_args *a);
 void SYM(cpu_fill)(struct backend_ops *ops);
 
 /* C = op(A) op(B) (accumulate: C += ...), row-major; op(A) is [m,k], op(B) is [k,n], t means transposed in memory. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ALIGNMENT = 256 };
 static const size_t PARALLEL_BYTES = 1 << 20; /* smaller blocks are filled by one thread */
@@ -124,6 +125,18 @@ static void cpu_step_end(struct backend *b)
     (void)b; /* calls run as they come: nothing is pending */
 }
 
+static int cpu_probe(struct backend_device *out, struct err *err)
+{
+    (void)err;
+    const struct cpu_isa *isa = cpu_isas;
+    while (!isa->runs_here())
+        isa++;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    *out = (struct backend_device){.memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0};
+    snprintf(out->kind, sizeof out->kind, "%s", isa->kind);
+    return 0;
+}
+
 int cpu_create(const struct backend_options *options, const char *name, const char *kind,
                void (*fill)(struct backend_ops *ops), struct cpu_backend **out, struct err *err)
 {
@@ -154,6 +167,8 @@ int cpu_create(const struct backend_options *options, const char *name, const ch
         .sync = cpu_sync,
         .step_begin = cpu_step_begin,
         .step_end = cpu_step_end,
+        .step_wait = cpu_sync,
+        .steps_in_flight = 1,
     };
     fill(&c->ops);
     backend_fill_composed(&c->ops);
@@ -231,4 +246,4 @@ static int cpu_open(const struct backend_options *options, struct backend **out,
     return cpu_open_isa(isa, options, out, err);
 }
 
-const struct backend_ops cpu_backend_ops = {.name = "cpu", .open = cpu_open};
+const struct backend_ops cpu_backend_ops = {.name = "cpu", .probe = cpu_probe, .open = cpu_open};

@@ -42,18 +42,18 @@ void SYM(linear_backward)(struct backend *b, const struct linear_backward_args *
         return;
     if (a->dx)
         SYM(product_all)
-        (c, &(struct product){
-                .accumulate = a->dx_accumulate,
-                .m = a->rows,
-                .n = a->in,
-                .k = a->out,
-                .a = a->dy,
-                .lda = a->out,
-                .b = a->w,
-                .ldb = a->in,
-                .c = a->dx,
-                .ldc = a->in,
-            });
+    (c, &(struct product){
+            .accumulate = a->dx_accumulate,
+            .m = a->rows,
+            .n = a->in,
+            .k = a->out,
+            .a = a->dy,
+            .lda = a->out,
+            .b = a->w,
+            .ldb = a->in,
+            .c = a->dx,
+            .ldc = a->in,
+        });
     if (a->d_w)
         SYM(weight_gradient)(c, a->rows, a->in, a->out, a->dy, a->x, a->d_w, a->d_bias);
 }

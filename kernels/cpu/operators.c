@@ -18,4 +18,5 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->classifier = SYM(classifier);
     ops->grad_norm = SYM(grad_norm);
     ops->adamw = SYM(adamw);
+    ops->copy_parameters = SYM(copy_parameters);
 }

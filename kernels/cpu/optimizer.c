@@ -97,7 +97,7 @@ void SYM(adamw)(struct backend *b, const struct adamw_args *a)
     struct cpu_backend *c = cpu_begin(b, "adamw");
     if (!c || !isfinite(*a->norm))
         return;
-    double clip = a->clip > 0 ? a->clip / (*a->norm + 1e-6) : 1, lr = c->values.lr;
+    double clip = a->clip > 0 ? a->clip / (*a->norm + 1e-6) : 1, lr = c->values.lr, t = (double)++*a->updates;
     const struct update u = {
         .clip = (real)(clip < 1 ? clip : 1),
         .beta1 = (real)a->beta1,
@@ -106,8 +106,8 @@ void SYM(adamw)(struct backend *b, const struct adamw_args *a)
         .rest2 = (real)(1 - a->beta2),
         .eps = (real)a->eps,
         .decayed_keep = (real)(1 - lr * a->weight_decay),
-        .rate = (real)(lr / c->values.bias_correction[0]),
-        .root_correction = (real)(1 / sqrt(c->values.bias_correction[1])),
+        .rate = (real)(lr / (1 - pow(a->beta1, t))),
+        .root_correction = (real)(1 / sqrt(1 - pow(a->beta2, t))),
     };
     int64_t pieces = pieces_of_all(a->tensors, a->count);
 #pragma omp parallel for num_threads(c->threads) schedule(static)
@@ -115,4 +115,11 @@ void SYM(adamw)(struct backend *b, const struct adamw_args *a)
         struct span s = span_at(a->tensors, piece);
         update_span(&s, &u);
     }
+}
+
+/* Storage is never BF16 here: operators read the parameters themselves. */
+void SYM(copy_parameters)(struct backend *b, const struct copy_parameters_args *a)
+{
+    cpu_begin(b, "copy_parameters");
+    (void)a;
 }

@@ -213,8 +213,8 @@ static void attention_backward(struct step *s)
 
 static void classifier(struct step *s)
 {
-    s->ops->classifier(s->b, &(struct classifier_args){ROWS, DIM, VOCAB, CHUNK, s->x, s->weight, s->tokens, 1e-3,
-                                                       s->logits, s->scalar, s->y, s->d_weight});
+    s->ops->classifier(s->b, &(struct classifier_args){ROWS, DIM, VOCAB, CHUNK, s->x, s->weight, s->tokens, s->logits,
+                                                       s->scalar, s->y, s->d_weight});
 }
 
 static void grad_norm(struct step *s)
@@ -224,8 +224,9 @@ static void grad_norm(struct step *s)
 
 static void adamw(struct step *s)
 {
+    int64_t updates = 9;
     *s->scalar = 1;
-    s->ops->adamw(s->b, &(struct adamw_args){&s->tensor, 1, s->scalar, 1, 0.9, 0.95, 1e-8, 0.1});
+    s->ops->adamw(s->b, &(struct adamw_args){&s->tensor, 1, s->scalar, &updates, 1, 0.9, 0.95, 1e-8, 0.1});
 }
 
 static void zero_gradients(struct step *s)
@@ -299,7 +300,7 @@ static int measure_operators(int threads, int repeat, double ms[OPERATORS], char
     s.d_bias = take(&next, VOCAB);
     s.logits = take(&next, CHUNK * VOCAB);
     s.tensor = (struct optimizer_tensor){
-        take(&next, params), take(&next, params), take(&next, params), take(&next, params), params, true};
+        take(&next, params), take(&next, params), take(&next, params), take(&next, params), NULL, params, true};
     uint32_t state = 12345;
     for (float *p = start; p < next; p++)
         *p = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f * 0.1f;
@@ -307,7 +308,7 @@ static int measure_operators(int threads, int repeat, double ms[OPERATORS], char
     for (int i = 0; i < ROWS; i++)
         s.tokens[i] = (int32_t)((state = state * 1664525u + 1013904223u) >> 20);
     s.scalar = (double *)(void *)take(&next, 2);
-    s.ops->step_begin(s.b, &(struct step_values){1, 1e-4, {0.1, 0.05}});
+    s.ops->step_begin(s.b, &(struct step_values){1, 1e-4, 1.0 / ROWS});
     static struct timing t;
     t.repeat = repeat;
     for (int i = 0; i < OPERATORS; i++) {

@@ -259,13 +259,14 @@ static void run_classifier(struct kernel_test *k, const struct problem *p, doubl
         .x = put(k, p, 0),
         .w = put(k, p, 1),
         .targets = kernel_test_ints(k, p->ints, s->rows),
-        .loss_scale = scale,
         .logits = kernel_test_poison(k, s->chunk * s->vocab),
         .loss_sum = kernel_test_double(k, p->start),
         .dx = gradient ? gradient_buffer(k, p, 0) : NULL,
         .d_w = gradient ? gradient_buffer(k, p, 1) : NULL,
     };
+    k->ops->step_begin(k->backend, &(struct step_values){.step = 1, .loss_scale = scale});
     k->ops->classifier(k->backend, &a);
+    k->ops->step_end(k->backend);
     output[0][0] = *a.loss_sum;
     if (!gradient)
         return;

@@ -164,12 +164,14 @@ static void check_optimizer(int isa, int threads, double tolerance, double clip,
         };
     }
     const double b1 = 0.9, b2 = 0.95, eps = 1e-8, lr = 1e-2, decay = 0.1, c1 = 1 - pow(b1, 3), c2 = 1 - pow(b2, 3);
-    k.ops->step_begin(k.backend, &(struct step_values){.step = 3, .lr = lr, .bias_correction = {c1, c2}});
+    k.ops->step_begin(k.backend, &(struct step_values){.step = 3, .lr = lr});
+    int64_t updates = 2;
     double *norm = kernel_test_double(&k, -1);
     k.ops->grad_norm(k.backend, &(struct grad_norm_args){tensors, COUNT, norm});
-    k.ops->adamw(k.backend, &(struct adamw_args){tensors, COUNT, norm, clip, b1, b2, eps, decay});
+    k.ops->adamw(k.backend, &(struct adamw_args){tensors, COUNT, norm, &updates, clip, b1, b2, eps, decay});
     k.ops->step_end(k.backend);
     kernel_test_sync(&k);
+    assert_int_equal(updates, spoil != 0 ? 2 : 3);
     if (spoil != 0)
         assert_false(isfinite(*norm));
     else if (fabs(*norm - sqrt(square)) > 1e-12 * sqrt(square))

@@ -64,6 +64,19 @@ static void test_stream_is_pinned(void **state)
     assert_true(philox_u64(&p) == (block[0] | (uint64_t)block[1] << 32));
 }
 
+static void test_seek(void **state)
+{
+    struct philox p, q;
+    (void)state;
+    philox_init(&p, 5, "test", "seek");
+    for (int i = 0; i < 1000; i++) {
+        philox_init(&q, 5, "test", "seek");
+        philox_seek(&q, (uint64_t)i);
+        double x = philox_normal(&p), y = philox_normal(&q);
+        assert_true(x == y);
+    }
+}
+
 static void test_below(void **state)
 {
     struct philox p;
@@ -107,7 +120,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_answers),    cmocka_unit_test(test_streams_differ),
-        cmocka_unit_test(test_stream_is_pinned), cmocka_unit_test(test_below),
+        cmocka_unit_test(test_stream_is_pinned), cmocka_unit_test(test_seek),
+        cmocka_unit_test(test_below),
         cmocka_unit_test(test_moments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

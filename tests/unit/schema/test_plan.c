@@ -11,8 +11,12 @@
 #include "base/err.h"
 #include "schema/plan.h"
 
-static const struct plan_device fp32 = {.storage_bytes = 4, .statistic_bytes = 4};
-static const struct plan_device fp64 = {.storage_bytes = 8, .statistic_bytes = 8};
+enum { WORKSPACE = 32 << 20, LOGITS = 64 << 20 };
+
+static const struct plan_device fp32 = {
+    .storage_bytes = 4, .wide_bytes = 4, .workspace_bytes = WORKSPACE, .logits_bytes = LOGITS};
+static const struct plan_device fp64 = {
+    .storage_bytes = 8, .wide_bytes = 8, .workspace_bytes = WORKSPACE, .logits_bytes = LOGITS};
 
 static struct spec make_spec(int64_t dim, int64_t layers, int64_t heads)
 {
@@ -109,7 +113,7 @@ static void arena_is_what_a_count_by_hand_gives(void **state)
     uint64_t activations = 0;
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
         activations += up(15 * (uint64_t)widths[i] * 8);
-    uint64_t logits = up(15 * 11 * 8), inputs = 3 * up(15 * 4), scalars = 2 * up(8);
+    uint64_t logits = up(15 * 11 * 8), inputs = 3 * up(15 * 4), scalars = 3 * up(8);
     assert_int_equal(p.bytes.by_class[PLAN_PARAMETERS], params);
     assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], params);
     assert_int_equal(p.bytes.by_class[PLAN_MOMENTS], 2 * params);
@@ -118,7 +122,7 @@ static void arena_is_what_a_count_by_hand_gives(void **state)
     assert_int_equal(p.bytes.by_class[PLAN_INPUTS], inputs);
     assert_int_equal(p.bytes.by_class[PLAN_SCALARS], scalars);
     assert_int_equal(p.bytes.arena, 4 * params + activations + logits + inputs + scalars);
-    assert_int_equal(p.bytes.total, p.bytes.arena + PLAN_WORKSPACE_BYTES);
+    assert_int_equal(p.bytes.total, p.bytes.arena + WORKSPACE);
     assert_int_equal(plan_find_buffer(&p, "shared.wide")->bytes, 15 * 18 * 8);
     plan_finish(&p);
     s.model.d_ff = 19; /* wider than q, k and v */
@@ -139,7 +143,7 @@ static int compare_spans(const void *a, const void *b)
 
 static void check_lists(const struct plan *p, const struct plan_device *device)
 {
-    size_t count = 0, room = 4 * (size_t)p->parameter_count + (size_t)p->buffer_count;
+    size_t count = 0, room = 5 * (size_t)p->parameter_count + (size_t)p->buffer_count;
     struct span *spans = calloc(room, sizeof(*spans));
     assert_non_null(spans);
     int64_t params = 0;
@@ -147,10 +151,13 @@ static void check_lists(const struct plan *p, const struct plan_device *device)
         const struct plan_parameter *t = &p->parameters[i];
         uint64_t n = (uint64_t)(t->rows * t->cols);
         params += (int64_t)n;
-        spans[count++] = (struct span){t->param, n * device->storage_bytes};
-        spans[count++] = (struct span){t->grad, n * device->storage_bytes};
-        spans[count++] = (struct span){t->m, n * device->statistic_bytes};
-        spans[count++] = (struct span){t->v, n * device->statistic_bytes};
+        const size_t wide[] = {t->param, t->grad, t->m, t->v};
+        for (int w = 0; w < 4; w++)
+            spans[count++] = (struct span){wide[w], n * device->wide_bytes};
+        if (device->storage_bytes < device->wide_bytes)
+            spans[count++] = (struct span){t->copy, n * device->storage_bytes};
+        else
+            assert_int_equal(t->copy, t->param);
         assert_ptr_equal(plan_find_parameter(p, t->name), t);
         assert_int_equal(t->decay, t->cols > 1);
     }
@@ -186,7 +193,8 @@ static void tensors_fill_the_arena_without_overlap(void **state)
         s.model.tie_embeddings = variant / 12 % 2;
         s.model.ffn.type = variant / 24 % 2 ? FFN_ELEPHANT_GLU : FFN_RELU2;
         s.data.reset = variant / 48 ? RESET_DOCUMENT : RESET_EPOCH;
-        const struct plan_device bf16 = {.storage_bytes = 2, .statistic_bytes = 4};
+        const struct plan_device bf16 = {
+            .storage_bytes = 2, .wide_bytes = 4, .workspace_bytes = WORKSPACE, .logits_bytes = LOGITS};
         const struct plan_device *device = variant % 5 == 0 ? &bf16 : variant % 5 == 1 ? &fp64 : &fp32;
         struct plan p = plan_ok(&s, 37, device);
         check_lists(&p, device);
@@ -266,7 +274,7 @@ static void logits_stay_within_their_chunk(void **state)
     assert_int_equal(p.logit_rows, 1024); /* all rows of 8 * 128 */
     plan_finish(&p);
     p = plan_ok(&s, 50304, &fp32);
-    assert_int_equal(p.logit_rows, (64 << 20) / (50304 * 4));
+    assert_int_equal(p.logit_rows, 256); /* four equal chunks: 333 rows would fit */
     plan_finish(&p);
     p = plan_ok(&s, 20000000, &fp32);
     assert_int_equal(p.logit_rows, 1);
@@ -275,7 +283,11 @@ static void logits_stay_within_their_chunk(void **state)
 
 static int refuse(const struct spec *s, int64_t vocab, uint64_t memory, struct err *err)
 {
-    struct plan_device device = {.storage_bytes = 4, .statistic_bytes = 4, .memory_bytes = memory};
+    struct plan_device device = {.storage_bytes = 4,
+                                 .wide_bytes = 4,
+                                 .workspace_bytes = WORKSPACE,
+                                 .logits_bytes = LOGITS,
+                                 .memory_bytes = memory};
     struct plan untouched, p;
     memset(&untouched, 0x5a, sizeof(untouched));
     memcpy(&p, &untouched, sizeof(p));

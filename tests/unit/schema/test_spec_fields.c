@@ -69,6 +69,9 @@ static void test_defaults(void **state)
         assert_false(spec_group_exists(f->path));
         assert_true((f->type == FIELD_WORD) == (f->words != NULL));
         assert_true(f->fallback || f->flags & (FIELD_NULLABLE | FIELD_NEEDED));
+        /* a 0 that is not taken at its word must be told */
+        if (f->flags & FIELD_NULLABLE && (f->type == FIELD_INTEGER || f->type == FIELD_NUMBER))
+            assert_non_null(strstr(f->doc, "0 or null: not set"));
         memset(&s, 0, sizeof s);
         if (f->fallback)
             assert_int_equal(spec_value_from_text(f, f->fallback, &s, &err), 0);

@@ -66,7 +66,10 @@ void case_open(struct model_case *c, const struct spec *spec, int64_t vocab, con
 {
     struct err err = {0};
     size_t size = strcmp(backend, "cpu-fp64") == 0 ? 8 : 4;
-    struct plan_device device = {.storage_bytes = size, .statistic_bytes = size};
+    struct plan_device device = {.storage_bytes = size,
+                                 .wide_bytes = size,
+                                 .workspace_bytes = plan_device_cpu.workspace_bytes,
+                                 .logits_bytes = plan_device_cpu.logits_bytes};
     *c = (struct model_case){.spec = *spec};
     check(plan_make(&c->spec, vocab, &device, &c->plan, &err), &err);
     struct backend_options options = {.storage = size == 8 ? DTYPE_F64 : DTYPE_F32,
@@ -75,7 +78,7 @@ void case_open(struct model_case *c, const struct spec *spec, int64_t vocab, con
     struct backend *b = NULL;
     check(backend_open(backend, &options, &b, &err), &err);
     check(model_create(&c->spec, &c->plan, b, &c->model, &err), &err);
-    check(model_init_parameters(c->model, c->spec.train.seed, &err), &err);
+    check(model_init_parameters(c->model, c->spec.train.seed, 2, &err), &err);
     draw_inputs(c);
 }
 
@@ -156,40 +159,63 @@ void case_randomize(struct model_case *c, uint64_t seed)
     free(values);
 }
 
-static double read_mean(struct model_case *c)
+static struct model_results run_step(struct model_case *c, void (*run)(struct model_case *c), int64_t step, double lr)
 {
     struct err err = {0};
-    double sum = NAN;
-    check(model_read_loss(c->model, &sum, &err), &err);
-    return sum / (double)c->counted;
+    struct model_results results = {NAN, NAN};
+    model_step_begin(c->model, &(struct step_values){.step = step, .lr = lr, .loss_scale = 1.0 / (double)c->counted});
+    model_load(c->model, c->spec.train.batch, c->inputs, c->targets, c->first);
+    run(c);
+    model_step_end(c->model);
+    check(model_step_wait(c->model, &results, &err), &err);
+    return results;
+}
+
+static void each_micro_batch(struct model_case *c, void (*pass)(struct model *m, int64_t from, int64_t rows))
+{
+    int64_t batch = c->spec.train.batch, some = c->plan.micro_batch;
+    for (int64_t r = 0; r < batch; r += some)
+        pass(c->model, r, batch - r < some ? batch - r : some);
+}
+
+static void run_backward(struct model_case *c)
+{
+    model_zero_gradients(c->model);
+    each_micro_batch(c, model_forward_backward);
+}
+
+static void run_forward(struct model_case *c)
+{
+    model_zero_loss(c->model);
+    each_micro_batch(c, model_forward);
+}
+
+static void run_update(struct model_case *c)
+{
+    model_update(c->model);
 }
 
 double case_backward(struct model_case *c)
 {
-    int64_t batch = c->spec.train.batch, seq = c->spec.train.seq_len, some = c->plan.micro_batch;
-    model_zero_gradients(c->model);
-    for (int64_t r = 0; r < batch; r += some)
-        model_forward_backward(c->model, batch - r < some ? batch - r : some, c->inputs + r * seq, c->targets + r * seq,
-                               c->first + r * seq, 1.0 / (double)c->counted);
-    return read_mean(c);
+    return run_step(c, run_backward, 1, 0).loss_sum / (double)c->counted;
 }
 
 double case_loss(struct model_case *c)
 {
-    int64_t batch = c->spec.train.batch, seq = c->spec.train.seq_len, some = c->plan.micro_batch;
-    model_zero_loss(c->model);
-    for (int64_t r = 0; r < batch; r += some)
-        model_forward(c->model, batch - r < some ? batch - r : some, c->inputs + r * seq, c->targets + r * seq,
-                      c->first + r * seq);
-    return read_mean(c);
+    return run_step(c, run_forward, 1, 0).loss_sum / (double)c->counted;
 }
 
 double case_step(struct model_case *c, int64_t step, double lr)
 {
+    return run_step(c, run_update, step, lr).grad_norm;
+}
+
+int64_t case_updates(struct model_case *c)
+{
     struct err err = {0};
-    double norm = NAN;
-    check(model_optimizer_step(c->model, step, lr, &norm, &err), &err);
-    return norm;
+    int64_t updates = -1;
+    check(model_read_updates(c->model, &updates, &err), &err);
+    return updates;
 }
 
 double vector_distance(const double *a, const double *b, int64_t n)

@@ -1,0 +1,321 @@
+/* activation.cu: the activations, alone and as gates.
+ *
+ * Arithmetic is fp32. With storage BF16 exponentials, logarithms and quotients are the hardware's approximations
+ * (relative error below 1e-5, storage rounds at 4e-3); with storage F32 they are the accurate ones. The formulas are
+ * those of kernels/cpu/activation.c: value and derivative come together, N elements at a time.
+ */
+#include "kernels/cuda/operators.h"
+#include "kernels/cuda/vector.cuh"
+
+enum { THREADS = 256 };
+static const int64_t LAUNCH_ITEMS = 1 << 30; /* so that an index within a launch has 32 bits */
+
+/* struct activation as kernels need it. */
+struct curve {
+    enum activation_kind kind;
+    float inverse_a, slope; /* 1/a, p/a */
+    float power;            /* p - 1 */
+    int whole_power;        /* p - 1 where p is a whole number up to 1024, else -1 */
+};
+
+static struct curve curve_of(const struct activation *act)
+{
+    struct curve c = {};
+    c.kind = act->kind;
+    c.whole_power = -1;
+    if (act->kind != ACT_ELEPHANT)
+        return c;
+    c.inverse_a = (float)(1 / act->a);
+    c.slope = (float)(act->p / act->a);
+    c.power = (float)(act->p - 1);
+    if (act->p <= 1024 && act->p == (double)(int)act->p)
+        c.whole_power = (int)act->p - 1;
+    return c;
+}
+
+template <bool FAST> static __device__ __forceinline__ float quotient(float x, float y)
+{
+    return FAST ? __fdividef(x, y) : x / y;
+}
+
+template <bool FAST> static __device__ __forceinline__ float exponential(float x)
+{
+    return FAST ? __expf(x) : expf(x);
+}
+
+/* 1/(1+e^-x) and 1/(1+e^x). The quotient's divisor is within [1, 2], where the fast one is accurate. */
+template <bool FAST> static __device__ __forceinline__ void logistic(float x, float *s, float *complement)
+{
+    const float e = exponential<FAST>(-fabsf(x)), big = quotient<FAST>(1.0f, 1.0f + e), small = e * big;
+    *s = x < 0.0f ? small : big;
+    *complement = x < 0.0f ? big : small;
+}
+
+/* Distribution and density of N(0,1), with the polynomial of kernels/cpu/vmath.h for 0.5 exp(x^2/2) erfc(|x|/sqrt 2):
+ * accurate in the left tail too, and one exponential serves both. */
+template <bool FAST> static __device__ __forceinline__ void normal(float x, float *cdf, float *density)
+{
+    const float y = fminf(fabsf(x), 15.0f), e = exponential<FAST>(-0.5f * y * y);
+    const float t = quotient<FAST>(1.0f, 1.0f + 0.3f * y), s = t - 0.5f;
+    float p = -0.020628649346117967f;
+    p = p * s + 0.019635813905846886f;
+    p = p * s + 0.03591642740895948f;
+    p = p * s + -0.036460854853399706f;
+    p = p * s + -0.07755158280928408f;
+    p = p * s + 0.02905652425768693f;
+    p = p * s + 0.22208268418883334f;
+    p = p * s + 0.34619884040510596f;
+    p = p * s + 0.3291589709234389f;
+    p = p * s + 0.22197061307812385f;
+    const float tail = p * t * e;
+    *cdf = x < 0.0f ? tail : 1.0f - tail;
+    *density = e * 0.39894228040143267794f;
+}
+
+/* r = t^(p-1) for t in [0, 1]. The branches are the same for all threads. */
+template <bool FAST, int N>
+static __device__ __forceinline__ void power(const curve &c, const float (&t)[N], float (&r)[N])
+{
+    if (c.whole_power == 7) {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float t2 = t[i] * t[i];
+            r[i] = t2 * t2 * (t2 * t[i]);
+        }
+    } else if (c.whole_power == 3) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            r[i] = t[i] * t[i] * t[i];
+    } else if (c.whole_power >= 0) {
+        float base[N];
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            base[i] = t[i];
+            r[i] = 1.0f;
+        }
+        for (int e = c.whole_power; e > 0; e >>= 1) {
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                r[i] = e & 1 ? r[i] * base[i] : r[i];
+                base[i] *= base[i];
+            }
+        }
+    } else { /* p is above 1 here, so that t = 0 gives exp2(-inf) = 0 */
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            r[i] = exp2f(c.power * (FAST ? __log2f(t[i]) : log2f(t[i])));
+    }
+}
+
+/* With t = min(u, 1/u) and r = t^(p-1) nothing overflows: E = (u > 1 ? t^p : 1)/(1 + t^p) and
+ * |E'| = (p/a) (u > 1 ? t^(p+1) : t^(p-1))/(1 + t^p)^2. An infinite u gives t = 0; the fast quotient would give 0 for
+ * u > 2^126 too, where t^p is 0 anyway but for p near 1. */
+template <bool FAST, int N>
+static __device__ __forceinline__ void elephant(const curve &c, const float (&x)[N], float (&f)[N], float (&d)[N])
+{
+    float t[N], r[N];
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float u = fabsf(x[i]) * c.inverse_a;
+        t[i] = u > 1.0f ? quotient<FAST>(1.0f, u) : u;
+    }
+    power<FAST, N>(c, t, r);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const bool large = fabsf(x[i]) * c.inverse_a > 1.0f;
+        const float q = r[i] * t[i], scaled = quotient<FAST>(1.0f, 1.0f + q);
+        const float sign = x[i] > 0.0f ? -c.slope : x[i] < 0.0f ? c.slope : 0.0f;
+        f[i] = (large ? q : 1.0f) * scaled;
+        d[i] = sign * ((large ? q * t[i] : r[i]) * (scaled * scaled));
+    }
+}
+
+/* f = act(x), d = act'(x). What a caller does not use, the compiler leaves out. KIND is negative: read it from c. */
+template <int KIND, bool FAST, int N>
+static __device__ __forceinline__ void activate(const curve &c, const float (&x)[N], float (&f)[N], float (&d)[N])
+{
+    const int kind = KIND < 0 ? (int)c.kind : KIND;
+    if (kind == ACT_ELEPHANT) {
+        elephant<FAST, N>(c, x, f, d);
+    } else if (kind == ACT_GELU_ERF) {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float cdf, density;
+            normal<FAST>(x[i], &cdf, &density);
+            f[i] = x[i] * cdf;
+            d[i] = cdf + x[i] * density;
+        }
+    } else if (kind == ACT_GELU_TANH) {
+        /* 0.5 x (1 + tanh z) = x sigmoid(2 z); beyond 20 the logistic is 0 or 1, and the cube must not overflow. */
+        const float k = (float)(2 * 0.79788456080286535588), cubic = 0.044715f;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float y = x[i] > 20.0f ? 20.0f : x[i] < -20.0f ? -20.0f : x[i];
+            float s, complement;
+            logistic<FAST>(k * (y + cubic * y * y * y), &s, &complement);
+            f[i] = x[i] * s;
+            d[i] = s + y * (s * complement) * (k * (1.0f + 3.0f * cubic * y * y));
+        }
+    } else if (kind == ACT_RELU2) {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float y = x[i] < 0.0f ? 0.0f : x[i];
+            f[i] = y * y;
+            d[i] = 2.0f * y;
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float s, complement;
+            logistic<FAST>(x[i], &s, &complement);
+            f[i] = x[i] * s;
+            d[i] = s + x[i] * (s * complement);
+        }
+    }
+}
+
+/* Where the item (N columns of one row) of this thread lies: in a row of `width`, and in a row of pre. */
+struct place {
+    bool valid;
+    int64_t h, pre;
+};
+
+template <bool GATED, int N>
+static __device__ __forceinline__ struct place place_of(uint32_t items, uint32_t items_a_row, int64_t width)
+{
+    const uint32_t item = blockIdx.x * THREADS + threadIdx.x;
+    struct place p = {item < items, (int64_t)item * N, (int64_t)item * N};
+    if (GATED)
+        p.pre += (int64_t)(item / items_a_row) * width;
+    return p;
+}
+
+template <class T, int KIND, bool GATED, int N>
+static __global__ void __launch_bounds__(THREADS)
+    forward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, const T *pre, T *h)
+{
+    const struct place at = place_of<GATED, N>(items, items_a_row, width);
+    if (!at.valid)
+        return;
+    float x[N], u[N], f[N], d[N];
+    elements_load<T, N>(pre + at.pre, x);
+    if (GATED)
+        elements_load<T, N>(pre + at.pre + width, u);
+    activate<KIND, sizeof(T) == 2, N>(c, x, f, d);
+    if (GATED) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            f[i] *= u[i];
+    }
+    elements_store<T, N>(h + at.h, f);
+}
+
+template <class T, int KIND, bool GATED, int N>
+static __global__ void __launch_bounds__(THREADS)
+    backward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, T *pre, const T *dh)
+{
+    const struct place at = place_of<GATED, N>(items, items_a_row, width);
+    if (!at.valid)
+        return;
+    float x[N], u[N], gradient[N], f[N], d[N];
+    elements_load<T, N>(pre + at.pre, x);
+    if (GATED)
+        elements_load<T, N>(pre + at.pre + width, u);
+    elements_load<T, N>(dh + at.h, gradient);
+    activate<KIND, sizeof(T) == 2, N>(c, x, f, d);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        d[i] *= GATED ? gradient[i] * u[i] : gradient[i];
+        f[i] *= gradient[i];
+    }
+    elements_store<T, N>(pre + at.pre, d);
+    if (GATED)
+        elements_store<T, N>(pre + at.pre + width, f);
+}
+
+/* One operator call: forward where h is set, backward where dh is. */
+struct work {
+    struct curve curve;
+    bool gated;
+    int64_t rows, width;
+    void *pre, *h;
+    const void *dh;
+};
+
+template <class T, int KIND, bool GATED, int N> static void launch_gated(cudaStream_t stream, const struct work *w)
+{
+    /* A launch takes whole rows when they are gated (the usual case is one launch), any items when not. */
+    const int64_t items_a_row = w->width / N, items = w->rows * items_a_row;
+    int64_t step = LAUNCH_ITEMS;
+    if (GATED) {
+        int64_t rows = LAUNCH_ITEMS / items_a_row;
+        step = (rows < 1 ? 1 : rows) * items_a_row;
+    }
+    for (int64_t first = 0; first < items; first += step) {
+        const uint32_t n = (uint32_t)(items - first < step ? items - first : step);
+        const unsigned blocks = (unsigned)pieces_of(n, THREADS);
+        T *pre = (T *)w->pre + first * N * (GATED ? 2 : 1);
+        if (w->dh)
+            backward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(
+                w->curve, n, (uint32_t)items_a_row, w->width, pre, (const T *)w->dh + first * N);
+        else
+            forward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row,
+                                                                             w->width, pre, (T *)w->h + first * N);
+    }
+}
+
+template <class T, int KIND, int N> static void launch(cudaStream_t stream, const struct work *w)
+{
+    if (w->gated)
+        launch_gated<T, KIND, true, N>(stream, w);
+    else
+        launch_gated<T, KIND, false, N>(stream, w);
+}
+
+template <class T> static void run(cudaStream_t stream, const struct work *w)
+{
+    if (!vectors_fit(w->width, {w->pre, w->h, w->dh})) {
+        launch<T, -1, 1>(stream, w);
+        return;
+    }
+    switch (w->curve.kind) {
+    case ACT_GELU_ERF:
+        launch<T, ACT_GELU_ERF, VECTOR>(stream, w);
+        break;
+    case ACT_GELU_TANH:
+        launch<T, ACT_GELU_TANH, VECTOR>(stream, w);
+        break;
+    case ACT_RELU2:
+        launch<T, ACT_RELU2, VECTOR>(stream, w);
+        break;
+    case ACT_SILU:
+        launch<T, ACT_SILU, VECTOR>(stream, w);
+        break;
+    case ACT_ELEPHANT:
+        launch<T, ACT_ELEPHANT, VECTOR>(stream, w);
+        break;
+    }
+}
+
+static void enqueue(struct backend *b, const struct work *w, const char *operator_name)
+{
+    if (cuda_failed(b) || w->rows == 0 || w->width == 0)
+        return;
+    if (cuda_is_bf16(b))
+        run<__nv_bfloat16>(cuda_stream(b), w);
+    else
+        run<float>(cuda_stream(b), w);
+    cuda_check(b, operator_name);
+}
+
+extern "C" void cuda_activation_forward(struct backend *b, const struct ffn_up_args *a)
+{
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, a->h, NULL};
+    enqueue(b, &w, "activation_forward");
+}
+
+extern "C" void cuda_activation_backward(struct backend *b, const struct ffn_up_backward_args *a)
+{
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh};
+    enqueue(b, &w, "activation_backward");
+}

@@ -1,0 +1,33 @@
+/* backend.h: the CUDA backend's own struct, for device.c, memory.c and step.c only; operators see device.h. */
+#ifndef BAKA_KERNELS_CUDA_BACKEND_H
+#define BAKA_KERNELS_CUDA_BACKEND_H
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/step.h"
+
+struct cuda_backend {
+    struct backend base;
+    struct backend_ops ops; /* base.ops points here */
+    cudaStream_t stream;
+    char kind[128], libraries[160];
+    int multiprocessors, capability;
+
+    void *arena;
+    unsigned char *workspace; /* cuBLASLt's, then the operators', then the step's values */
+    unsigned char *scratch;
+    size_t scratch_bytes;
+    struct cuda_step_values *values;
+    struct cuda_gemm_state *gemms;
+    struct cuda_steps steps;
+
+    int64_t step;              /* named in errors */
+    const char *operator_name; /* the operator that is enqueued now */
+    bool failed;
+    struct err error; /* the first one */
+};
+
+/* Keeps `code` (cudaSuccess: nothing happens) as the sticky error; false when there is one now. */
+bool cuda_ok(struct cuda_backend *c, cudaError_t code, const char *what);
+
+#endif

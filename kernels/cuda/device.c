@@ -1,0 +1,289 @@
+/* device.c: opens and closes the CUDA backend and owns its memory. libbaka_cuda.so exports cuda_backend_ops alone.
+ *
+ * The driver's first GPU is taken: CUDA_VISIBLE_DEVICES says which that is. All memory is asked for at opening
+ * (workspace) and by arena(); nothing is allocated on the GPU afterwards.
+ */
+#include "kernels/cuda/device.h"
+
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/table.h"
+
+enum { ALIGNMENT = 256, GEMM_WORKSPACE = 32 << 20 };
+
+bool cuda_ok(struct cuda_backend *c, cudaError_t code, const char *what)
+{
+    if (code == cudaSuccess)
+        return true;
+    if (!c->failed) {
+        char text[256];
+        snprintf(text, sizeof text, "%s: %s (%s)", what, cudaGetErrorString(code), cudaGetErrorName(code));
+        cuda_fail(&c->base, code == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_IO, c->operator_name, text);
+    }
+    return false;
+}
+
+void cuda_fail(struct backend *b, enum err_code code, const char *operator_name, const char *text)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    if (c->failed)
+        return;
+    c->failed = true;
+    err_set(&c->error, code, "%s at step %lld: %s", operator_name, (long long)c->step, text);
+}
+
+void cuda_check(struct backend *b, const char *operator_name)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    c->operator_name = operator_name;
+    cuda_ok(c, cudaGetLastError(), "launch");
+}
+
+cudaStream_t cuda_stream(struct backend *b)
+{
+    return ((struct cuda_backend *)b)->stream;
+}
+
+bool cuda_failed(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->failed;
+}
+
+void *cuda_workspace(struct backend *b, size_t bytes)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    if (bytes <= c->scratch_bytes)
+        return c->scratch;
+    char text[128];
+    snprintf(text, sizeof text, "this shape needs %zu bytes of workspace, there are %zu", bytes, c->scratch_bytes);
+    cuda_fail(b, ERR_TOO_LARGE, c->operator_name, text);
+    return NULL;
+}
+
+size_t cuda_workspace_size(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->scratch_bytes;
+}
+
+const struct cuda_step_values *cuda_values(struct backend *b)
+{
+    return ((struct cuda_backend *)b)->values;
+}
+
+int cuda_multiprocessors(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->multiprocessors;
+}
+
+int cuda_compute_capability(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->capability;
+}
+
+struct cuda_gemm_state *cuda_gemms(struct backend *b)
+{
+    return ((struct cuda_backend *)b)->gemms;
+}
+
+static const char *device_kind(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->kind;
+}
+
+static const char *library_versions(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->libraries;
+}
+
+static int arena(struct backend *b, size_t bytes, void **base, struct err *err)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    size_t available = 0, total = 0;
+    void *p = NULL;
+    if (c->arena)
+        return err_set(err, ERR_CONFLICT, "the backend has its arena already");
+    cudaError_t rc = cudaMalloc(&p, bytes ? bytes : ALIGNMENT);
+    if (rc == cudaErrorMemoryAllocation) {
+        cudaMemGetInfo(&available, &total);
+        cudaGetLastError(); /* not sticky: the run may wait or be made smaller */
+        return err_set(err, ERR_NO_MEMORY, "the GPU has %.1f MiB free of %.1f, the arena needs %.1f",
+                       (double)available / 0x1p20, (double)total / 0x1p20, (double)bytes / 0x1p20);
+    }
+    if (rc == cudaSuccess)
+        rc = cudaMemsetAsync(p, 0, bytes, c->stream);
+    if (rc != cudaSuccess) {
+        cudaFree(p);
+        return err_set(err, ERR_IO, "the arena: %s", cudaGetErrorString(rc));
+    }
+    c->arena = p;
+    *base = p;
+    return 0;
+}
+
+static void cuda_close(struct backend *b)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    if (!c)
+        return;
+    if (c->stream)
+        cudaStreamSynchronize(c->stream);
+    cuda_steps_finish(&c->steps);
+    cuda_gemm_destroy(c->gemms);
+    cudaFree(c->arena);
+    cudaFree(c->workspace);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    free(c);
+}
+
+/* The name that the linker gave this plug-in by its content: with it in the numerics id, other kernels are another id.
+ */
+struct build_id {
+    char hex[41];
+};
+
+static int find_build_id(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    const char *here = (const char *)&find_build_id;
+    bool ours = false;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        const char *begin = (const char *)info->dlpi_addr + h->p_vaddr;
+        ours = ours || (h->p_type == PT_LOAD && here >= begin && here < begin + h->p_memsz);
+    }
+    for (int i = 0; ours && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+        const unsigned char *at = (const unsigned char *)info->dlpi_addr + h->p_vaddr, *end = at + h->p_memsz;
+        while (h->p_type == PT_NOTE && at + sizeof(ElfW(Nhdr)) <= end) {
+            ElfW(Nhdr) note;
+            memcpy(&note, at, sizeof note);
+            const unsigned char *name = at + sizeof note, *content = name + (note.n_namesz + 3) / 4 * 4;
+            if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
+                struct build_id *id = out;
+                for (unsigned j = 0; j < note.n_descsz && j < 20; j++)
+                    snprintf(id->hex + 2 * j, 3, "%02x", content[j]);
+                return 1;
+            }
+            at = content + (note.n_descsz + 3) / 4 * 4;
+        }
+    }
+    return ours;
+}
+
+static int find_device(struct cudaDeviceProp *properties, struct err *err)
+{
+    int count = 0, driver = 0, runtime = 0;
+    cudaError_t rc = cudaGetDeviceCount(&count);
+    if (rc == cudaErrorInsufficientDriver || rc == cudaErrorNoDevice || (rc == cudaSuccess && count == 0)) {
+        cudaGetLastError();
+        cudaDriverGetVersion(&driver);
+        cudaRuntimeGetVersion(&runtime);
+        if (rc == cudaErrorInsufficientDriver && driver > 0)
+            return err_set(err, ERR_UNAVAILABLE, "no GPU: the driver speaks CUDA %d.%d, this build needs %d.%d",
+                           driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+        return err_set(err, ERR_UNAVAILABLE, "no GPU: %s",
+                       rc == cudaErrorInsufficientDriver ? "no NVIDIA driver is loaded" : "the driver shows none");
+    }
+    if (rc == cudaSuccess)
+        rc = cudaGetDeviceProperties(properties, 0);
+    if (rc != cudaSuccess)
+        return err_set(err, ERR_UNAVAILABLE, "no GPU: %s", cudaGetErrorString(rc));
+    if (properties->major < 8)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "no GPU that serves: %s has compute capability %d.%d, at least 8.0 is needed", properties->name,
+                       properties->major, properties->minor);
+    return 0;
+}
+
+static int cuda_probe(struct backend_device *out, struct err *err)
+{
+    struct cudaDeviceProp properties;
+    int rc = find_device(&properties, err);
+    if (rc != 0)
+        return rc;
+    *out = (struct backend_device){.memory_bytes = properties.totalGlobalMem};
+    snprintf(out->kind, sizeof out->kind, "%.127s", properties.name);
+    return 0;
+}
+
+static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct err *err)
+{
+    size_t least = GEMM_WORKSPACE + 2 * ALIGNMENT;
+    if (workspace_bytes < least)
+        return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least,
+                       workspace_bytes);
+    cudaError_t rc = cudaMalloc((void **)&c->workspace, workspace_bytes);
+    if (rc != cudaSuccess)
+        return err_set(err, rc == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
+                       "%.1f MiB of workspace are not to be had on the GPU: %s", (double)workspace_bytes / 0x1p20,
+                       cudaGetErrorString(rc));
+    c->scratch = c->workspace + GEMM_WORKSPACE;
+    c->scratch_bytes = (workspace_bytes - GEMM_WORKSPACE - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    c->values = (struct cuda_step_values *)(void *)(c->scratch + c->scratch_bytes);
+    return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
+}
+
+static int set_up(struct cuda_backend *c, const struct backend_options *options, struct err *err)
+{
+    struct cudaDeviceProp properties;
+    int rc = find_device(&properties, err);
+    if (rc != 0)
+        return rc;
+    cudaError_t started = cudaSetDevice(0);
+    if (started == cudaSuccess)
+        started = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
+    if (started != cudaSuccess)
+        return err_set(err, started == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
+                       "%s does not start: %s", properties.name, cudaGetErrorString(started));
+    c->multiprocessors = properties.multiProcessorCount;
+    c->capability = 10 * properties.major + properties.minor;
+    snprintf(c->kind, sizeof c->kind, "%.127s", properties.name);
+    rc = take_memory(c, options->workspace_bytes, err);
+    if (rc == 0)
+        rc = cuda_steps_init(&c->steps, err);
+    if (rc != 0)
+        return rc;
+    int runtime = 0;
+    struct build_id id = {"unknown"};
+    cudaRuntimeGetVersion(&runtime);
+    dl_iterate_phdr(find_build_id, &id);
+    snprintf(c->libraries, sizeof c->libraries, "cuda %d.%d, %s, kernels %.16s", runtime / 1000, runtime % 1000 / 10,
+             cuda_gemm_versions(c->gemms), id.hex);
+    return 0;
+}
+
+static int cuda_open(const struct backend_options *options, struct backend **out, struct err *err)
+{
+    if (options->storage != DTYPE_BF16 && options->storage != DTYPE_F32)
+        return err_set(err, ERR_INVALID, "the cuda backend computes in bf16 or fp32");
+    struct cuda_backend *c = calloc(1, sizeof *c);
+    if (!c)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the cuda backend");
+    c->operator_name = "open";
+    c->base.ops = &c->ops;
+    c->base.storage = options->storage;
+    c->ops = (struct backend_ops){
+        .name = "cuda",
+        .close = cuda_close,
+        .device_kind = device_kind,
+        .library_versions = library_versions,
+        .arena = arena,
+    };
+    cuda_fill(&c->ops);
+    int rc = set_up(c, options, err);
+    if (rc != 0) {
+        cuda_close(&c->base);
+        return rc;
+    }
+    *out = &c->base;
+    return 0;
+}
+
+__attribute__((visibility("default")))
+const struct backend_ops cuda_backend_ops = {.name = "cuda", .probe = cuda_probe, .open = cuda_open};
+/* Of the table that this plug-in was built with. */
+__attribute__((visibility("default"))) const size_t cuda_backend_ops_bytes = sizeof(struct backend_ops);

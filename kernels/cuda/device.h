@@ -1,0 +1,47 @@
+/* device.h: the GPU as a device: opening, memory, and what every operator shares.
+ *
+ * One backend has one stream. Operators only enqueue on it: they never allocate, synchronise or read host memory beyond
+ * their args, so that a step can be captured into a CUDA graph (step.c). A backend is used from the thread that
+ * opened it. After the first CUDA error nothing is enqueued any more: the context is not trusted again.
+ */
+#ifndef BAKA_KERNELS_CUDA_DEVICE_H
+#define BAKA_KERNELS_CUDA_DEVICE_H
+
+#include <cuda_runtime_api.h>
+#include "base/err.h"
+#include "kernels/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What changes from step to step, in device memory, where captured kernels read it. */
+struct cuda_step_values {
+    double lr, loss_scale;
+};
+
+/* The stream; at the top of each operator, which returns at once when there was an error before. */
+cudaStream_t cuda_stream(struct backend *b);
+bool cuda_failed(const struct backend *b);
+/* Device memory for one operator call, 256-byte aligned, not cleared; NULL (and a sticky error) when it does not fit.
+ * A second call in the same operator returns the same memory. */
+void *cuda_workspace(struct backend *b, size_t bytes);
+size_t cuda_workspace_size(const struct backend *b); /* what cuda_workspace can give at most */
+/* After an operator's launches: cudaGetLastError becomes the sticky error, named after operator and step. */
+void cuda_check(struct backend *b, const char *operator_name);
+/* Makes `text` the sticky error. */
+void cuda_fail(struct backend *b, enum err_code code, const char *operator_name, const char *text);
+const struct cuda_step_values *cuda_values(struct backend *b); /* device memory */
+int cuda_multiprocessors(const struct backend *b);
+int cuda_compute_capability(const struct backend *b); /* 90 for 9.0 */
+
+static inline bool cuda_is_bf16(const struct backend *b)
+{
+    return b->storage == DTYPE_BF16;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,63 @@
+/* table.c: the CUDA backend's entries: every operator by way of cuda_call, so that steps can be replayed. */
+#include "kernels/cuda/table.h"
+
+#include "kernels/cuda/backend.h"
+#include "kernels/cuda/operators.h"
+
+/* Lists of calls are compared byte by byte: padding must not differ. */
+#define OPERATOR(name, type)                                                                                           \
+    static void run_##name(struct backend *b, const void *args)                                                        \
+    {                                                                                                                  \
+        cuda_##name(b, args);                                                                                          \
+    }                                                                                                                  \
+    static void call_##name(struct backend *b, const struct type *a)                                                   \
+    {                                                                                                                  \
+        struct type copy = *a;                                                                                         \
+        __builtin_clear_padding(&copy);                                                                                \
+        cuda_call((struct cuda_backend *)b, run_##name, #name, &copy, sizeof copy);                                    \
+    }
+
+OPERATOR(embed_forward, embed_args)
+OPERATOR(embed_backward, embed_args)
+OPERATOR(norm_forward, norm_forward_args)
+OPERATOR(norm_backward, norm_backward_args)
+OPERATOR(linear_forward, linear_args)
+OPERATOR(linear_backward, linear_backward_args)
+OPERATOR(activation_forward, ffn_up_args)
+OPERATOR(activation_backward, ffn_up_backward_args)
+OPERATOR(ffn_up_forward, ffn_up_args)
+OPERATOR(ffn_up_backward, ffn_up_backward_args)
+OPERATOR(attention_forward, attention_args)
+OPERATOR(attention_backward, attention_args)
+OPERATOR(classifier, classifier_args)
+OPERATOR(grad_norm, grad_norm_args)
+OPERATOR(adamw, adamw_args)
+OPERATOR(copy_parameters, copy_parameters_args)
+
+void cuda_fill(struct backend_ops *ops)
+{
+    ops->steps_in_flight = CUDA_STEPS_IN_FLIGHT;
+    ops->step_begin = cuda_step_begin;
+    ops->step_end = cuda_step_end;
+    ops->step_wait = cuda_step_wait;
+    ops->upload = cuda_upload;
+    ops->download = cuda_download;
+    ops->zero = cuda_zero;
+    ops->sync = cuda_sync;
+    ops->embed_forward = call_embed_forward;
+    ops->embed_backward = call_embed_backward;
+    ops->norm_forward = call_norm_forward;
+    ops->norm_backward = call_norm_backward;
+    ops->linear_forward = call_linear_forward;
+    ops->linear_backward = call_linear_backward;
+    ops->activation_forward = call_activation_forward;
+    ops->activation_backward = call_activation_backward;
+    ops->ffn_up_forward = call_ffn_up_forward;
+    ops->ffn_up_backward = call_ffn_up_backward;
+    ops->attention_forward = call_attention_forward;
+    ops->attention_backward = call_attention_backward;
+    ops->classifier = call_classifier;
+    ops->grad_norm = call_grad_norm;
+    ops->adamw = call_adamw;
+    ops->copy_parameters = call_copy_parameters;
+}

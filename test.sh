@@ -3,7 +3,10 @@
 #
 #   ./test.sh            everything: plain build, ASan+UBSan build, TSan build of the threaded parts, faults, fuzzing
 #   ./test.sh --quick    the plain build's tests only
+#   ./test.sh --cuda [build|ops|train|sanitize|bench]
+#                        the CUDA backend, on a machine with a GPU; installs nothing (tests/cuda/run.py --help)
 #
+# BAKA_CUDA=enabled fails where the CUDA backend cannot be compiled; without it nvcc is used where it is found.
 # BAKA_FUZZ_SECONDS (default 10) is the time for each fuzz target, BAKA_KILLS (default 24) the number of random kills.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,8 +15,9 @@ quick=false
 case "${1:-}" in
   "") ;;
   --quick) quick=true ;;
-  -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  *) echo "test.sh: unknown option '$1'; --quick or nothing" >&2; exit 2 ;;
+  --cuda) shift; exec tests/cuda/run.sh "$@" ;;
+  -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "test.sh: unknown option '$1'; --quick, --cuda or nothing" >&2; exit 2 ;;
 esac
 
 if $quick; then .ci/setup.sh build test; else .ci/setup.sh build test fuzz; fi
@@ -32,13 +36,13 @@ configure_and_build() { # DIR OPTION...
 run() { tests/run.py --results "$results" "$@" || failed=1; }
 
 echo "building (warnings are errors)"
-configure_and_build build -Dwerror=true
+configure_and_build build -Dwerror=true -Dcuda="${BAKA_CUDA:-auto}"
 rm -f "$results"
 run --build build --suites unit,kernels,system,faults
 
 if ! $quick; then
   echo "building with the address and undefined-behaviour sanitizers"
-  configure_and_build build-asan -Dwerror=true -Db_sanitize=address,undefined -Db_lundef=false
+  configure_and_build build-asan -Dwerror=true -Dcuda=disabled -Db_sanitize=address,undefined -Db_lundef=false
   # The leak checker's tracer itself crashes now and then among libgomp's sleeping threads: it looks at what has none.
   asan=abort_on_error=1:strict_string_checks=1
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
@@ -48,7 +52,7 @@ if ! $quick; then
   unset UBSAN_OPTIONS
 
   echo "building bakad with the thread sanitizer; its workers are the plain build's, libgomp is not instrumented"
-  configure_and_build build-tsan -Dwerror=true -Db_sanitize=thread -Db_lundef=false
+  configure_and_build build-tsan -Dwerror=true -Dcuda=disabled -Db_sanitize=thread -Db_lundef=false
   export TSAN_OPTIONS=halt_on_error=1:exitcode=66 BAKA_WORKER=$PWD/build/worker/baka-worker
   run --build build-tsan --suites unit --only 'daemon-store*' --label tsan
   BAKA_KILLS=6 run --build build-tsan --suites faults --only test_kills --label tsan

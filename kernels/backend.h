@@ -88,7 +88,8 @@ struct norm_forward_args {
     void *y[2];            /* [rows,dim] = */
 };
 
-/* dx = d_residual + sum over outputs of the norm's gradient. dx may alias d_residual. */
+/* dx = d_residual + sum over outputs of the norm's gradient. dx may alias d_residual. dx is also the gradient of what
+ * forward added, so its column sums are those of the biases of the layers that made it. */
 struct norm_backward_args {
     enum norm_kind kind;
     int64_t rows, dim;
@@ -99,6 +100,7 @@ struct norm_backward_args {
     void *dx;               /* [rows,dim] = */
     void *d_weight[2];      /* [dim] += */
     void *d_bias[2];        /* [dim] += or NULL */
+    void *d_add_bias[2];    /* [dim] += column sums of dx, or NULL */
 };
 
 /* y = x w^T + bias. */

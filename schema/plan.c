@@ -22,7 +22,7 @@ static const int64_t field_max = INT64_C(1) << 40;
 const struct plan_device plan_device_cpu = {
     .storage_bytes = 4, .wide_bytes = 4, .workspace_bytes = 32 << 20, .logits_bytes = 64 << 20};
 
-/* Workspace: 32 MiB for cuBLASLt, the rest for the operators; a position takes its share of the sort that the
+/* Workspace: twice 32 MiB for cuBLASLt, the rest for the operators; a position takes its share of the sort that the
  * embedding's backward needs and of the classifier's losses, a position and head the attention's row sums. The context
  * is what the driver and the libraries were seen to take on an H200 with CUDA 13. */
 struct plan_device plan_device_cuda(size_t storage_bytes)
@@ -30,7 +30,7 @@ struct plan_device plan_device_cuda(size_t storage_bytes)
     return (struct plan_device){
         .storage_bytes = storage_bytes,
         .wide_bytes = 4,
-        .workspace_bytes = UINT64_C(96) << 20,
+        .workspace_bytes = UINT64_C(128) << 20,
         .workspace_row_bytes = 64,
         .workspace_head_bytes = 8,
         .logits_bytes = UINT64_C(1) << 30,

@@ -111,6 +111,24 @@ static void find_layer(struct finder *f, struct model_layer *layer)
     layer->hidden = find_buffer(f, "hidden");
 }
 
+/* The norm that adds this layer's output has in its backward pass the gradient of that output at hand: it sums it. */
+static void hand_over_bias_gradient(struct linear *from, struct norm_site *to, int which)
+{
+    to->add_bias_grad[which] = from->bias.grad;
+    from->bias.grad = NULL;
+}
+
+static void hand_over_bias_gradients(struct model *m)
+{
+    bool parallel = m->spec->model.parallel_residual;
+    for (int64_t i = 0; i < m->spec->model.layers; i++) {
+        struct model_layer *layer = &m->layers[i];
+        struct norm_site *next = i + 1 < m->spec->model.layers ? &m->layers[i + 1].norm[0] : &m->final_norm;
+        hand_over_bias_gradient(&layer->attn_out, parallel ? next : &layer->norm[1], 0);
+        hand_over_bias_gradient(&layer->ffn_down, next, parallel ? 1 : 0);
+    }
+}
+
 static int find_tensors(struct model *m, struct err *err)
 {
     struct finder f = {.m = m, .layer = -1};
@@ -136,6 +154,7 @@ static int find_tensors(struct model *m, struct err *err)
     m->updates = find_buffer(&f, "updates");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
+    hand_over_bias_gradients(m);
     return 0;
 }
 

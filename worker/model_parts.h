@@ -9,7 +9,8 @@
 
 #include "worker/model.h"
 
-/* A parameter tensor as operators read it, and its gradient; both NULL where the model has none. */
+/* A parameter tensor as operators read it, and its gradient; both NULL where the model has none. The gradient alone is
+ * NULL where another operator makes it. */
 struct weight {
     void *value, *grad;
 };
@@ -23,6 +24,7 @@ struct linear {
  */
 struct norm_site {
     struct weight weight[2], bias[2];
+    void *add_bias_grad[2]; /* of the layers whose outputs forward adds, or NULL */
     void *sum, *mean, *rstd;
     void *y[2];
 };

@@ -43,6 +43,7 @@ void norm_site_backward(struct model *m, struct norm_site *site, const void *dy0
                                           .dx = m->stream_rows,
                                           .d_weight = {site->weight[0].grad, site->weight[1].grad},
                                           .d_bias = {site->bias[0].grad, site->bias[1].grad},
+                                          .d_add_bias = {site->add_bias_grad[0], site->add_bias_grad[1]},
                                       });
 }
 

@@ -61,7 +61,9 @@ void SYM(norm_forward)(struct backend *b, const struct norm_forward_args *a)
         forward_row(a, row);
 }
 
-/* parts: [4][dim], the piece's sums for d_weight[0], d_bias[0], d_weight[1], d_bias[1].
+enum { SUMS = 5 }; /* kinds of column sums: d_weight[0], d_bias[0], d_weight[1], d_bias[1], dx */
+
+/* parts: [SUMS][dim], the piece's.
  * With n = (s - mean) rstd and g = dy[0] weight[0] + dy[1] weight[1]:
  * ds = rstd (g - avg(g) - n avg(g n)); RMSNorm has no mean, so neither its term. */
 static void backward_row(const struct norm_backward_args *a, int64_t row, real *parts)
@@ -71,7 +73,7 @@ static void backward_row(const struct norm_backward_args *a, int64_t row, real *
     const real *dy0 = (const real *)a->dy[0] + row * dim, *w0 = a->weight[0], *w1 = a->weight[1];
     const real *dy1 = a->dy[1] ? (const real *)a->dy[1] + row * dim : NULL;
     const real *residual = a->d_residual ? (const real *)a->d_residual + row * dim : NULL;
-    real *dx = (real *)a->dx + row * dim;
+    real *dx = (real *)a->dx + row * dim, *sum_dx = parts + 4 * dim;
     real mean = a->kind == NORM_LAYERNORM ? ((const real *)a->mean)[row] : 0, rstd = ((const real *)a->rstd)[row];
 
     /* One sum for each lane, taken together in a fixed order. */
@@ -113,6 +115,18 @@ static void backward_row(const struct norm_backward_args *a, int64_t row, real *
         real g = dy0[j] * w0[j] + (dy1 ? dy1[j] * w1[j] : 0);
         real d = rstd * (g - average - (s[j] - mean) * rstd * slope);
         dx[j] = residual ? residual[j] + d : d;
+        sum_dx[j] += dx[j];
+    }
+}
+
+/* Where the column sums of each kind go, at most two places each. */
+static void sum_targets(const struct norm_backward_args *a, real *to[SUMS][2])
+{
+    for (int k = 0; k < 2; k++) {
+        to[2 * k][0] = a->dy[k] ? a->d_weight[k] : NULL;
+        to[2 * k + 1][0] = a->dy[k] ? a->d_bias[k] : NULL;
+        to[2 * k][1] = to[2 * k + 1][1] = NULL;
+        to[SUMS - 1][k] = a->d_add_bias[k];
     }
 }
 
@@ -125,34 +139,36 @@ void SYM(norm_backward)(struct backend *b, const struct norm_backward_args *a)
     int64_t dim = a->dim, piece_rows = (a->rows + PIECES - 1) / PIECES;
     piece_rows = piece_rows < 8 ? 8 : piece_rows;
     int64_t pieces = (a->rows + piece_rows - 1) / piece_rows;
-    real *parts = cpu_scratch(c, (size_t)(pieces * 4 * dim) * sizeof(real));
+    real *parts = cpu_scratch(c, (size_t)(pieces * SUMS * dim) * sizeof(real)), *targets[SUMS][2];
     if (!parts)
         return;
+    sum_targets(a, targets);
 #pragma omp parallel num_threads(c->threads)
     {
 #pragma omp for schedule(static)
         for (int64_t piece = 0; piece < pieces; piece++) {
-            real *mine = parts + piece * 4 * dim;
-            memset(mine, 0, (size_t)(4 * dim) * sizeof(real));
+            real *mine = parts + piece * SUMS * dim;
+            memset(mine, 0, (size_t)(SUMS * dim) * sizeof(real));
             for (int64_t row = piece * piece_rows; row < least((piece + 1) * piece_rows, a->rows); row++)
                 backward_row(a, row, mine);
         }
         int64_t strips = (dim + STRIP - 1) / STRIP;
 #pragma omp for schedule(static)
-        for (int64_t task = 0; task < 4 * strips; task++) {
+        for (int64_t task = 0; task < SUMS * strips; task++) {
             int64_t which = task / strips, j0 = task % strips * STRIP, n = least(STRIP, dim - j0);
-            real *to = which % 2 ? a->d_bias[which / 2] : a->d_weight[which / 2];
-            if (!to || !a->dy[which / 2])
+            real *const *to = targets[which];
+            if (!to[0] && !to[1])
                 continue;
             real total[STRIP] = {0};
             for (int64_t piece = 0; piece < pieces; piece++) {
-                const real *from = parts + piece * 4 * dim + which * dim + j0;
+                const real *from = parts + piece * SUMS * dim + which * dim + j0;
 #pragma omp simd
                 for (int64_t j = 0; j < n; j++)
                     total[j] += from[j];
             }
-            for (int64_t j = 0; j < n; j++)
-                to[j0 + j] += total[j];
+            for (int k = 0; k < 2; k++)
+                for (int64_t j = 0; to[k] && j < n; j++)
+                    to[k][j0 + j] += total[j];
         }
     }
 }

@@ -4,10 +4,12 @@
  * (relative error below 1e-5, storage rounds at 4e-3); with storage F32 they are the accurate ones. The formulas are
  * those of kernels/cpu/activation.c: value and derivative come together, N elements at a time.
  */
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/operators.h"
 #include "kernels/cuda/vector.cuh"
 
-enum { THREADS = 256 };
+enum { THREADS = 256, WARPS = THREADS / WARP };
 static const int64_t LAUNCH_ITEMS = 1 << 30; /* so that an index within a launch has 32 bits */
 
 /* struct activation as kernels need it. */
@@ -16,6 +18,7 @@ struct curve {
     float inverse_a, slope; /* 1/a, p/a */
     float power;            /* p - 1 */
     int whole_power;        /* p - 1 where p is a whole number up to 1024, else -1 */
+    float most;             /* of u, with fast arithmetic: u^p is below 2^126 */
 };
 
 static struct curve curve_of(const struct activation *act)
@@ -28,14 +31,19 @@ static struct curve curve_of(const struct activation *act)
     c.inverse_a = (float)(1 / act->a);
     c.slope = (float)(act->p / act->a);
     c.power = (float)(act->p - 1);
+    c.most = (float)exp2(125 / act->p);
     if (act->p <= 1024 && act->p == (double)(int)act->p)
         c.whole_power = (int)act->p - 1;
     return c;
 }
 
-template <bool FAST> static __device__ __forceinline__ float quotient(float x, float y)
+template <bool FAST> static __device__ __forceinline__ float reciprocal(float x)
 {
-    return FAST ? __fdividef(x, y) : x / y;
+    if (!FAST)
+        return 1.0f / x;
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 template <bool FAST> static __device__ __forceinline__ float exponential(float x)
@@ -43,10 +51,10 @@ template <bool FAST> static __device__ __forceinline__ float exponential(float x
     return FAST ? __expf(x) : expf(x);
 }
 
-/* 1/(1+e^-x) and 1/(1+e^x). The quotient's divisor is within [1, 2], where the fast one is accurate. */
+/* 1/(1+e^-x) and 1/(1+e^x). The divisor is within [1, 2], where the fast reciprocal is accurate. */
 template <bool FAST> static __device__ __forceinline__ void logistic(float x, float *s, float *complement)
 {
-    const float e = exponential<FAST>(-fabsf(x)), big = quotient<FAST>(1.0f, 1.0f + e), small = e * big;
+    const float e = exponential<FAST>(-fabsf(x)), big = reciprocal<FAST>(1.0f + e), small = e * big;
     *s = x < 0.0f ? small : big;
     *complement = x < 0.0f ? big : small;
 }
@@ -56,7 +64,7 @@ template <bool FAST> static __device__ __forceinline__ void logistic(float x, fl
 template <bool FAST> static __device__ __forceinline__ void normal(float x, float *cdf, float *density)
 {
     const float y = fminf(fabsf(x), 15.0f), e = exponential<FAST>(-0.5f * y * y);
-    const float t = quotient<FAST>(1.0f, 1.0f + 0.3f * y), s = t - 0.5f;
+    const float t = reciprocal<FAST>(1.0f + 0.3f * y), s = t - 0.5f;
     float p = -0.020628649346117967f;
     p = p * s + 0.019635813905846886f;
     p = p * s + 0.03591642740895948f;
@@ -72,7 +80,7 @@ template <bool FAST> static __device__ __forceinline__ void normal(float x, floa
     *density = e * 0.39894228040143267794f;
 }
 
-/* r = t^(p-1) for t in [0, 1]. The branches are the same for all threads. */
+/* r = t^(p-1) for t >= 0 that does not overflow. The branches are the same for all threads. */
 template <bool FAST, int N>
 static __device__ __forceinline__ void power(const curve &c, const float (&t)[N], float (&r)[N])
 {
@@ -107,23 +115,47 @@ static __device__ __forceinline__ void power(const curve &c, const float (&t)[N]
     }
 }
 
+static __device__ __forceinline__ float least_or_nan(float x, float y)
+{
+    float z;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
+}
+
+/* E = 1/(1 + u^p), |E'| = (p/a) u^(p-1) E^2. Beyond `most` E is below 2^-125, which bf16 stores next to nothing of: so
+ * u stops there, and u^(p-1) E, taken first, is never above 1/u. */
+template <int N>
+static __device__ __forceinline__ void elephant_fast(const curve &c, const float (&x)[N], float (&f)[N], float (&d)[N])
+{
+    float u[N], r[N];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        u[i] = least_or_nan(fabsf(x[i]) * c.inverse_a, c.most);
+    power<true, N>(c, u, r);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float sign = x[i] > 0.0f ? -c.slope : x[i] < 0.0f ? c.slope : 0.0f;
+        f[i] = reciprocal<true>(1.0f + r[i] * u[i]);
+        d[i] = sign * ((r[i] * f[i]) * f[i]);
+    }
+}
+
 /* With t = min(u, 1/u) and r = t^(p-1) nothing overflows: E = (u > 1 ? t^p : 1)/(1 + t^p) and
- * |E'| = (p/a) (u > 1 ? t^(p+1) : t^(p-1))/(1 + t^p)^2. An infinite u gives t = 0; the fast quotient would give 0 for
- * u > 2^126 too, where t^p is 0 anyway but for p near 1. */
-template <bool FAST, int N>
-static __device__ __forceinline__ void elephant(const curve &c, const float (&x)[N], float (&f)[N], float (&d)[N])
+ * |E'| = (p/a) (u > 1 ? t^(p+1) : t^(p-1))/(1 + t^p)^2. An infinite u gives t = 0. */
+template <int N>
+static __device__ __forceinline__ void elephant_exact(const curve &c, const float (&x)[N], float (&f)[N], float (&d)[N])
 {
     float t[N], r[N];
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float u = fabsf(x[i]) * c.inverse_a;
-        t[i] = u > 1.0f ? quotient<FAST>(1.0f, u) : u;
+        t[i] = u > 1.0f ? 1.0f / u : u;
     }
-    power<FAST, N>(c, t, r);
+    power<false, N>(c, t, r);
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const bool large = fabsf(x[i]) * c.inverse_a > 1.0f;
-        const float q = r[i] * t[i], scaled = quotient<FAST>(1.0f, 1.0f + q);
+        const float q = r[i] * t[i], scaled = 1.0f / (1.0f + q);
         const float sign = x[i] > 0.0f ? -c.slope : x[i] < 0.0f ? c.slope : 0.0f;
         f[i] = (large ? q : 1.0f) * scaled;
         d[i] = sign * ((large ? q * t[i] : r[i]) * (scaled * scaled));
@@ -136,7 +168,10 @@ static __device__ __forceinline__ void activate(const curve &c, const float (&x)
 {
     const int kind = KIND < 0 ? (int)c.kind : KIND;
     if (kind == ACT_ELEPHANT) {
-        elephant<FAST, N>(c, x, f, d);
+        if constexpr (FAST)
+            elephant_fast<N>(c, x, f, d);
+        else
+            elephant_exact<N>(c, x, f, d);
     } else if (kind == ACT_GELU_ERF) {
 #pragma unroll
         for (int i = 0; i < N; i++) {
@@ -233,6 +268,83 @@ static __global__ void __launch_bounds__(THREADS)
         elements_store<T, N>(pre + at.pre + width, f);
 }
 
+/* The operands of one item of backward, as they lie in memory. */
+template <class T> struct item {
+    packed<T, VECTOR> x, u, gradient;
+};
+
+template <class T, bool GATED>
+static __device__ __forceinline__ void item_load(item<T> *v, const T *pre, const T *dh, int64_t width)
+{
+    packed_load<T, VECTOR>(&v->x, pre);
+    if (GATED)
+        packed_load<T, VECTOR>(&v->u, pre + width);
+    packed_load<T, VECTOR>(&v->gradient, dh);
+}
+
+/* partial[...] = the sums of the block's warps, in order, for the columns of its 32 lanes. */
+static __device__ __forceinline__ void store_sums(const float (&sum)[VECTOR], float (*parts)[WARP * VECTOR],
+                                                  int64_t columns_here, float *partial)
+{
+#pragma unroll
+    for (int i = 0; i < VECTOR; i++)
+        parts[threadIdx.x / WARP][threadIdx.x % WARP * VECTOR + i] = sum[i];
+    __syncthreads();
+    if (threadIdx.x < columns_here) {
+        float total = 0;
+#pragma unroll
+        for (int w = 0; w < WARPS; w++)
+            total += parts[w][threadIdx.x];
+        partial[threadIdx.x] = total;
+    }
+    __syncthreads();
+}
+
+/* backward_items with column sums: a lane has VECTOR columns and goes through each WARPS-th row of the block's chunk,
+ * the next one on its way meanwhile. partial: [chunks][width or 2*width]. */
+template <class T, int KIND, bool GATED>
+static __global__ void __launch_bounds__(THREADS)
+    backward_chunks(const curve c, int64_t rows, int64_t width, int64_t rows_each, T *pre, const T *dh, float *partial)
+{
+    static_assert(THREADS == WARP * VECTOR, "store_sums has a thread a column");
+    __shared__ float parts[WARPS][WARP * VECTOR];
+    const int64_t columns = GATED ? 2 * width : width, column0 = (int64_t)blockIdx.x * (WARP * VECTOR);
+    const int64_t column = column0 + threadIdx.x % WARP * VECTOR;
+    const int64_t first = (int64_t)blockIdx.y * rows_each, end = first + rows_each < rows ? first + rows_each : rows;
+    float sum_x[VECTOR] = {}, sum_u[VECTOR] = {};
+    item<T> now, next;
+    int64_t row = first + threadIdx.x / WARP;
+    if (column < width && row < end)
+        item_load<T, GATED>(&now, pre + row * columns + column, dh + row * width + column, width);
+    for (; column < width && row < end; row += WARPS) {
+        if (row + WARPS < end)
+            item_load<T, GATED>(&next, pre + (row + WARPS) * columns + column, dh + (row + WARPS) * width + column,
+                                width);
+        float x[VECTOR], u[VECTOR], gradient[VECTOR], f[VECTOR], d[VECTOR];
+        unpack<T, VECTOR>(now.x, x);
+        if (GATED)
+            unpack<T, VECTOR>(now.u, u);
+        unpack<T, VECTOR>(now.gradient, gradient);
+        activate<KIND, sizeof(T) == 2, VECTOR>(c, x, f, d);
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            d[i] *= GATED ? gradient[i] * u[i] : gradient[i];
+            f[i] *= gradient[i];
+            sum_x[i] += d[i];
+            sum_u[i] += f[i];
+        }
+        elements_store<T, VECTOR>(pre + row * columns + column, d);
+        if (GATED)
+            elements_store<T, VECTOR>(pre + row * columns + column + width, f);
+        now = next;
+    }
+    const int64_t here = width - column0 < WARP * VECTOR ? width - column0 : WARP * VECTOR;
+    float *to = partial + blockIdx.y * columns + column0;
+    store_sums(sum_x, parts, here, to);
+    if (GATED)
+        store_sums(sum_u, parts, here, to + width);
+}
+
 /* One operator call: forward where h is set, backward where dh is. */
 struct work {
     struct curve curve;
@@ -240,7 +352,16 @@ struct work {
     int64_t rows, width;
     void *pre, *h;
     const void *dh;
+    float *partial; /* with column sums */
 };
+
+template <class T, int KIND, bool GATED> static void launch_chunks(cudaStream_t stream, const struct work *w)
+{
+    const struct column_chunks chunks = cuda_column_chunks(w->rows);
+    const dim3 grid((unsigned)pieces_of(w->width, WARP * VECTOR), (unsigned)chunks.count);
+    backward_chunks<T, KIND, GATED><<<grid, THREADS, 0, stream>>>(w->curve, w->rows, w->width, chunks.rows, (T *)w->pre,
+                                                                  (const T *)w->dh, w->partial);
+}
 
 template <class T, int KIND, bool GATED, int N> static void launch_gated(cudaStream_t stream, const struct work *w)
 {
@@ -266,15 +387,28 @@ template <class T, int KIND, bool GATED, int N> static void launch_gated(cudaStr
 
 template <class T, int KIND, int N> static void launch(cudaStream_t stream, const struct work *w)
 {
+    if constexpr (N == VECTOR) {
+        if (w->partial && w->gated)
+            launch_chunks<T, KIND, true>(stream, w);
+        else if (w->partial)
+            launch_chunks<T, KIND, false>(stream, w);
+        if (w->partial)
+            return;
+    }
     if (w->gated)
         launch_gated<T, KIND, true, N>(stream, w);
     else
         launch_gated<T, KIND, false, N>(stream, w);
 }
 
+static bool in_vectors(const struct work *w)
+{
+    return vectors_fit(w->width, {w->pre, w->h, w->dh});
+}
+
 template <class T> static void run(cudaStream_t stream, const struct work *w)
 {
-    if (!vectors_fit(w->width, {w->pre, w->h, w->dh})) {
+    if (!in_vectors(w)) {
         launch<T, -1, 1>(stream, w);
         return;
     }
@@ -310,12 +444,26 @@ static void enqueue(struct backend *b, const struct work *w, const char *operato
 
 extern "C" void cuda_activation_forward(struct backend *b, const struct ffn_up_args *a)
 {
-    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, a->h, NULL};
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, a->h, NULL, NULL};
     enqueue(b, &w, "activation_forward");
 }
 
 extern "C" void cuda_activation_backward(struct backend *b, const struct ffn_up_backward_args *a)
 {
-    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh};
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh, NULL};
     enqueue(b, &w, "activation_backward");
+}
+
+extern "C" bool cuda_activation_backward_sums(struct backend *b, const struct ffn_up_backward_args *a)
+{
+    struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh, NULL};
+    const int64_t columns = a->gated ? 2 * a->width : a->width;
+    if (!in_vectors(&w))
+        return false;
+    w.partial = (float *)cuda_workspace(b, cuda_column_sum_bytes(a->rows, columns));
+    if (w.partial) {
+        enqueue(b, &w, "activation_backward");
+        cuda_column_sum_chunks(b, a->rows, columns, w.partial, (float *)a->d_bias, "activation_backward");
+    }
+    return true;
 }

@@ -8,13 +8,16 @@
 
 struct cuda_backend {
     struct backend base;
-    struct backend_ops ops; /* base.ops points here */
-    cudaStream_t stream;
+    struct backend_ops ops;         /* base.ops points here */
+    cudaStream_t stream;            /* the lane 0 */
+    cudaStream_t lanes[CUDA_LANES]; /* streams of their own from 1 on */
+    cudaEvent_t forked, joined[CUDA_LANES];
+    int lane;
     char kind[128], libraries[160];
     int multiprocessors, capability;
 
     void *arena;
-    unsigned char *workspace; /* cuBLASLt's, then the operators', then the step's values */
+    unsigned char *workspace; /* cuBLASLt's, a lane, then the operators', then the step's values */
     unsigned char *scratch;
     size_t scratch_bytes;
     struct cuda_step_values *values;

@@ -311,6 +311,9 @@ static void multiply(struct backend *b, const struct classifier_args *a, int64_t
         cuda_gemm_run(b, &p, "classifier");
         return;
     }
+    const bool beside = cuda_gemm_is_small(rows, a->vocab, a->dim);
+    if (beside)
+        cuda_lanes_fork(b);
     p.m = rows;
     p.n = a->dim;
     p.k = a->vocab;
@@ -321,6 +324,8 @@ static void multiply(struct backend *b, const struct classifier_args *a, int64_t
     p.c = (char *)a->dx + at;
     p.ldc = a->dim;
     cuda_gemm_run(b, &p, "classifier");
+    if (beside)
+        cuda_lane(b, 1);
     p = {};
     p.ta = true;
     p.accumulate = true;
@@ -335,6 +340,8 @@ static void multiply(struct backend *b, const struct classifier_args *a, int64_t
     p.c = a->d_w;
     p.ldc = a->dim;
     cuda_gemm_run(b, &p, "classifier");
+    if (beside)
+        cuda_lanes_join(b);
 }
 
 extern "C" void cuda_classifier(struct backend *b, const struct classifier_args *a)

@@ -10,21 +10,17 @@
 
 enum { WARPS = 8, MOST_CHUNKS = 256, LEAST_ROWS = 64, REDUCE_COLUMNS = 32 };
 
-static int64_t chunk_rows(int64_t rows)
+struct column_chunks cuda_column_chunks(int64_t rows)
 {
     int64_t n = (rows + MOST_CHUNKS - 1) / MOST_CHUNKS, least = LEAST_ROWS;
     n = (n + WARPS - 1) / WARPS * WARPS;
-    return n < least ? least : n;
-}
-
-static int64_t chunk_count(int64_t rows)
-{
-    return (rows + chunk_rows(rows) - 1) / chunk_rows(rows);
+    n = n < least ? least : n;
+    return {n, (rows + n - 1) / n};
 }
 
 size_t cuda_column_sum_bytes(int64_t rows, int64_t columns)
 {
-    return (size_t)(chunk_count(rows) * columns) * sizeof(float);
+    return (size_t)(cuda_column_chunks(rows).count * columns) * sizeof(float);
 }
 
 static __device__ float widen(float x)
@@ -105,21 +101,36 @@ static __global__ __launch_bounds__(REDUCE_COLUMNS *WARPS) void add_chunks(int64
     sums[j] += total;
 }
 
+static void launch_add(cudaStream_t stream, int64_t columns, int64_t chunks, const float *partial, float *sums)
+{
+    add_chunks<<<(unsigned)((columns + REDUCE_COLUMNS - 1) / REDUCE_COLUMNS), REDUCE_COLUMNS * WARPS, 0, stream>>>(
+        columns, (int)chunks, partial, sums);
+}
+
 template <typename T>
 static void launch(cudaStream_t stream, int64_t rows, int64_t columns, int64_t ld, const T *x, float *sums,
                    float *scratch)
 {
     constexpr int V = 16 / sizeof(T);
-    int64_t chunks = chunk_count(rows);
-    dim3 grid((unsigned)((columns + 32 * V - 1) / (32 * V)), (unsigned)chunks);
-    float *to = chunks == 1 ? sums : scratch;
+    const struct column_chunks chunks = cuda_column_chunks(rows);
+    const dim3 grid((unsigned)((columns + 32 * V - 1) / (32 * V)), (unsigned)chunks.count);
+    const bool only = chunks.count == 1;
+    float *to = only ? sums : scratch;
     if ((uintptr_t)x % 16 == 0 && ld % V == 0)
-        sum_chunks<T, true><<<grid, 32 * WARPS, 0, stream>>>(rows, columns, ld, chunk_rows(rows), x, to, chunks == 1);
+        sum_chunks<T, true><<<grid, 32 * WARPS, 0, stream>>>(rows, columns, ld, chunks.rows, x, to, only);
     else
-        sum_chunks<T, false><<<grid, 32 * WARPS, 0, stream>>>(rows, columns, ld, chunk_rows(rows), x, to, chunks == 1);
-    if (chunks > 1)
-        add_chunks<<<(unsigned)((columns + REDUCE_COLUMNS - 1) / REDUCE_COLUMNS), REDUCE_COLUMNS * WARPS, 0, stream>>>(
-            columns, (int)chunks, scratch, sums);
+        sum_chunks<T, false><<<grid, 32 * WARPS, 0, stream>>>(rows, columns, ld, chunks.rows, x, to, only);
+    if (!only)
+        launch_add(stream, columns, chunks.count, scratch, sums);
+}
+
+void cuda_column_sum_chunks(struct backend *b, int64_t rows, int64_t columns, const float *partial, float *sums,
+                            const char *operator_name)
+{
+    if (cuda_failed(b) || rows <= 0 || columns <= 0)
+        return;
+    launch_add(cuda_stream(b), columns, cuda_column_chunks(rows).count, partial, sums);
+    cuda_check(b, operator_name);
 }
 
 void cuda_column_sum(struct backend *b, int64_t rows, int64_t columns, int64_t ld, const void *x, float *sums,

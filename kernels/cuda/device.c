@@ -12,7 +12,7 @@
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/table.h"
 
-enum { ALIGNMENT = 256, GEMM_WORKSPACE = 32 << 20 };
+enum { ALIGNMENT = 256, GEMM_WORKSPACE = 32 << 20 /* a lane's */ };
 
 bool cuda_ok(struct cuda_backend *c, cudaError_t code, const char *what)
 {
@@ -44,7 +44,37 @@ void cuda_check(struct backend *b, const char *operator_name)
 
 cudaStream_t cuda_stream(struct backend *b)
 {
-    return ((struct cuda_backend *)b)->stream;
+    const struct cuda_backend *c = (const struct cuda_backend *)b;
+    return c->lanes[c->lane];
+}
+
+void cuda_lanes_fork(struct backend *b)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    cuda_ok(c, cudaEventRecord(c->forked, c->stream), "fork");
+    for (int i = 1; i < CUDA_LANES; i++)
+        cuda_ok(c, cudaStreamWaitEvent(c->lanes[i], c->forked, 0), "fork");
+}
+
+void cuda_lane(struct backend *b, int lane)
+{
+    ((struct cuda_backend *)b)->lane = lane;
+}
+
+int cuda_current_lane(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->lane;
+}
+
+/* After an error too: a capture must end with all its streams joined. */
+void cuda_lanes_join(struct backend *b)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    c->lane = 0;
+    for (int i = 1; i < CUDA_LANES; i++) {
+        cuda_ok(c, cudaEventRecord(c->joined[i], c->lanes[i]), "join");
+        cuda_ok(c, cudaStreamWaitEvent(c->stream, c->joined[i], 0), "join");
+    }
 }
 
 bool cuda_failed(const struct backend *b)
@@ -134,8 +164,14 @@ static void cuda_close(struct backend *b)
     cuda_gemm_destroy(c->gemms);
     cudaFree(c->arena);
     cudaFree(c->workspace);
-    if (c->stream)
-        cudaStreamDestroy(c->stream);
+    for (int i = 0; i < CUDA_LANES; i++) {
+        if (c->lanes[i])
+            cudaStreamDestroy(c->lanes[i]);
+        if (c->joined[i])
+            cudaEventDestroy(c->joined[i]);
+    }
+    if (c->forked)
+        cudaEventDestroy(c->forked);
     free(c);
 }
 
@@ -212,7 +248,7 @@ static int cuda_probe(struct backend_device *out, struct err *err)
 
 static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct err *err)
 {
-    size_t least = GEMM_WORKSPACE + 2 * ALIGNMENT;
+    const size_t products = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE, least = products + 2 * ALIGNMENT;
     if (workspace_bytes < least)
         return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least,
                        workspace_bytes);
@@ -221,10 +257,22 @@ static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct er
         return err_set(err, rc == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
                        "%.1f MiB of workspace are not to be had on the GPU: %s", (double)workspace_bytes / 0x1p20,
                        cudaGetErrorString(rc));
-    c->scratch = c->workspace + GEMM_WORKSPACE;
-    c->scratch_bytes = (workspace_bytes - GEMM_WORKSPACE - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    c->scratch = c->workspace + products;
+    c->scratch_bytes = (workspace_bytes - products - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
     c->values = (struct cuda_step_values *)(void *)(c->scratch + c->scratch_bytes);
     return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
+}
+
+static cudaError_t make_lanes(struct cuda_backend *c)
+{
+    cudaError_t rc = cudaEventCreateWithFlags(&c->forked, cudaEventDisableTiming);
+    for (int i = 0; i < CUDA_LANES && rc == cudaSuccess; i++) {
+        rc = cudaStreamCreateWithFlags(&c->lanes[i], cudaStreamNonBlocking);
+        if (rc == cudaSuccess)
+            rc = cudaEventCreateWithFlags(&c->joined[i], cudaEventDisableTiming);
+    }
+    c->stream = c->lanes[0];
+    return rc;
 }
 
 static int set_up(struct cuda_backend *c, const struct backend_options *options, struct err *err)
@@ -235,7 +283,7 @@ static int set_up(struct cuda_backend *c, const struct backend_options *options,
         return rc;
     cudaError_t started = cudaSetDevice(0);
     if (started == cudaSuccess)
-        started = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
+        started = make_lanes(c);
     if (started != cudaSuccess)
         return err_set(err, started == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
                        "%s does not start: %s", properties.name, cudaGetErrorString(started));

@@ -20,8 +20,9 @@ struct cuda_step_values {
     double lr, loss_scale;
 };
 
-/* The stream; at the top of each operator, which returns at once when there was an error before. */
+/* The stream to enqueue on: the backend's one, or the lane that was chosen. */
 cudaStream_t cuda_stream(struct backend *b);
+/* Asked at the top of each operator, which returns at once when there was an error before. */
 bool cuda_failed(const struct backend *b);
 /* Device memory for one operator call, 256-byte aligned, not cleared; NULL (and a sticky error) when it does not fit.
  * A second call in the same operator returns the same memory. */
@@ -32,6 +33,16 @@ void cuda_check(struct backend *b, const char *operator_name);
 /* Makes `text` the sticky error. */
 void cuda_fail(struct backend *b, enum err_code code, const char *operator_name, const char *text);
 const struct cuda_step_values *cuda_values(struct backend *b); /* device memory */
+
+/* Lanes: for parts of one operator that do not wait for each other and are too small to fill the GPU alone. Lane 0 is
+ * the backend's stream. fork: all lanes wait for what was enqueued so far; lane: what follows goes there; join: lane 0
+ * waits for the others and is chosen again. An operator that forks joins before it returns. Matrix products go to lanes
+ * 0 and 1, which have a workspace of cuBLASLt's each; cuda_workspace() is one for all lanes. */
+enum { CUDA_LANES = 3, CUDA_GEMM_LANES = 2 };
+void cuda_lanes_fork(struct backend *b);
+void cuda_lane(struct backend *b, int lane);
+void cuda_lanes_join(struct backend *b);
+int cuda_current_lane(const struct backend *b);
 int cuda_multiprocessors(const struct backend *b);
 int cuda_compute_capability(const struct backend *b); /* 90 for 9.0 */
 

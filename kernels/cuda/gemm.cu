@@ -191,7 +191,7 @@ static struct gemm_plan *find_plan(struct cuda_gemm_state *g, const struct gemm_
 
 cublasStatus_t gemm_launch(const struct cuda_gemm_state *g, struct gemm_plan *plan,
                            const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b, void *c,
-                           const void *bias, cudaStream_t stream)
+                           const void *bias, int lane, cudaStream_t stream)
 {
     const float one = 1, beta = plan->key.accumulate ? 1 : 0;
     if (bias) {
@@ -201,7 +201,7 @@ cublasStatus_t gemm_launch(const struct cuda_gemm_state *g, struct gemm_plan *pl
             return s;
     }
     return cublasLtMatmul(g->handle, &plan->operation, &one, b, &plan->a, a, &plan->b, &beta, c, &plan->c, c, &plan->c,
-                          algorithm, g->workspace, g->workspace_bytes, stream);
+                          algorithm, g->workspace + (size_t)lane * g->workspace_bytes, g->workspace_bytes, stream);
 }
 
 void cuda_gemm_run(struct backend *b, const struct cuda_gemm *p, const char *operator_name)
@@ -218,7 +218,7 @@ void cuda_gemm_run(struct backend *b, const struct cuda_gemm *p, const char *ope
     if (plan && plan->simt)
         gemm_simt(&key, p->a, p->b, p->c, p->bias, cuda_stream(b));
     else if (plan)
-        s = gemm_launch(g, plan, &plan->algorithm, p->a, p->b, p->c, p->bias, cuda_stream(b));
+        s = gemm_launch(g, plan, &plan->algorithm, p->a, p->b, p->c, p->bias, cuda_current_lane(b), cuda_stream(b));
     cudaThreadExchangeStreamCaptureMode(&mode);
     if (!plan) {
         cuda_fail(b, ERR_NO_MEMORY, operator_name, "no memory for the plan of a matrix product");
@@ -269,7 +269,7 @@ int cuda_gemm_create(void *workspace, size_t workspace_bytes, struct cuda_gemm_s
     struct cuda_gemm_state *g = (struct cuda_gemm_state *)calloc(1, sizeof *g);
     if (!g)
         return err_set(err, ERR_NO_MEMORY, "no memory for the matrix products");
-    g->workspace = workspace;
+    g->workspace = (unsigned char *)workspace;
     g->workspace_bytes = workspace_bytes;
     int rc = set_up(g, err);
     if (rc != 0) {

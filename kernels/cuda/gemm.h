@@ -25,8 +25,16 @@ struct cuda_gemm {
     const void *bias;
 };
 
+/* A product that takes a GPU of a hundred multiprocessors some 30 us or less: it has about as many tiles as there are
+ * multiprocessors, and leaves many idle. */
+static inline bool cuda_gemm_is_small(int64_t m, int64_t n, int64_t k)
+{
+    return 2.0 * (double)m * (double)n * (double)k < 2e10;
+}
+
 struct cuda_gemm_state; /* handle, layouts, algorithms, workspace; one a backend */
-/* workspace: device memory for cuBLASLt alone. Loads nothing lazily later. */
+/* workspace: device memory for cuBLASLt alone, workspace_bytes for each of CUDA_GEMM_LANES. Loads nothing lazily later.
+ */
 int cuda_gemm_create(void *workspace, size_t workspace_bytes, struct cuda_gemm_state **out, struct err *err);
 void cuda_gemm_destroy(struct cuda_gemm_state *g);
 /* "cublaslt 13.1.0", and the algorithm table's hash where there is one: for the numerics id. */

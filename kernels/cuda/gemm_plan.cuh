@@ -47,7 +47,7 @@ struct gemm_table {
 
 struct cuda_gemm_state {
     cublasLtHandle_t handle;
-    void *workspace;
+    unsigned char *workspace; /* CUDA_GEMM_LANES times workspace_bytes */
     size_t workspace_bytes;
     char device[128], version[24], versions[96];
     struct gemm_table table;
@@ -61,7 +61,7 @@ void gemm_key_text(const struct gemm_key *key, char text[GEMM_KEY_TEXT]);
 int gemm_candidates(const struct cuda_gemm_state *g, struct gemm_plan *plan, cublasLtMatmulAlgo_t *out, int room);
 cublasStatus_t gemm_launch(const struct cuda_gemm_state *g, struct gemm_plan *plan,
                            const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b, void *c,
-                           const void *bias, cudaStream_t stream);
+                           const void *bias, int lane, cudaStream_t stream);
 
 /* Path of cuda_algorithms.txt: beside the library that holds this function. */
 int gemm_table_path(char *path, size_t room, struct err *err);

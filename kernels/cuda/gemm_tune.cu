@@ -51,7 +51,7 @@ static cudaError_t make_operand(const struct bench *t, bool bf16, int64_t n, int
 static bool run(const struct cuda_gemm_state *g, struct gemm_plan *plan, const cublasLtMatmulAlgo_t *algorithm,
                 const struct bench *t)
 {
-    return gemm_launch(g, plan, algorithm, t->a, t->b, t->c, t->bias, t->stream) == CUBLAS_STATUS_SUCCESS;
+    return gemm_launch(g, plan, algorithm, t->a, t->b, t->c, t->bias, 0, t->stream) == CUBLAS_STATUS_SUCCESS;
 }
 
 /* Milliseconds a run; negative when the algorithm does not run. */

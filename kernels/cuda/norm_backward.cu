@@ -55,8 +55,8 @@ static __device__ __forceinline__ void row_load(row_columns<T> *r, const norm_ba
 
 /* As backward_row in kernels/cpu/norm.c: with n = (s - mean) rstd and g = dy[0] weight[0] + dy[1] weight[1],
  * ds = rstd (g - avg(g) - n avg(g n)). ROWS rows at a time while the next ones are on their way. With one warp a row
- * each warp has a piece of its own, else each block has. partial: [pieces][2 or 4][dim], the sums of a piece for
- * d_weight[0], d_bias[0], d_weight[1], d_bias[1]. */
+ * each warp has a piece of its own, else each block has. partial: [pieces][3 or 5][dim], the sums of a piece for
+ * d_weight[0], d_bias[0], with two outputs d_weight[1], d_bias[1], and of dx. */
 template <class T, bool TWO, int ROWS, int THREADS>
 static __global__ void __launch_bounds__(THREADS, THREADS <= 128 ? 3 : 1)
     backward_rows(const norm_backward_args a, int row_warps, int64_t piece_rows, float *partial)
@@ -77,7 +77,7 @@ static __global__ void __launch_bounds__(THREADS, THREADS <= 128 ? 3 : 1)
         if (TWO)
             packed_load<T, VECTOR>(&w1, (const T *)a.weight[1] + c);
     }
-    float sum_w[TWO ? 2 : 1][VECTOR] = {}, sum_b[TWO ? 2 : 1][VECTOR] = {};
+    float sum_w[TWO ? 2 : 1][VECTOR] = {}, sum_b[TWO ? 2 : 1][VECTOR] = {}, sum_dx[VECTOR] = {};
     row_columns<T> now[ROWS], next[ROWS];
 #pragma unroll
     for (int k = 0; k < ROWS; k++)
@@ -150,23 +150,29 @@ static __global__ void __launch_bounds__(THREADS, THREADS <= 128 ? 3 : 1)
 #pragma unroll
             for (int i = 0; i < VECTOR; i++)
                 d[i] += now[k].rstd * (g[k][i] - average - n[k][i] * slope);
-            if (here && row + k < end)
+            if (here && row + k < end) {
                 elements_store<T, VECTOR>((T *)a.dx + (row + k) * a.dim + c, d);
+#pragma unroll
+                for (int i = 0; i < VECTOR; i++)
+                    sum_dx[i] += d[i];
+            }
             now[k] = next[k];
         }
     }
     if (!here)
         return;
-    float *to = partial + piece * (TWO ? 4 : 2) * a.dim + c;
+    float *to = partial + piece * (TWO ? 5 : 3) * a.dim + c;
 #pragma unroll
     for (int k = 0; k < (TWO ? 2 : 1); k++) {
         elements_store<float, VECTOR>(to + (2 * k) * a.dim, sum_w[k]);
         elements_store<float, VECTOR>(to + (2 * k + 1) * a.dim, sum_b[k]);
     }
+    elements_store<float, VECTOR>(to + (TWO ? 4 : 2) * a.dim, sum_dx);
 }
 
-/* The same sums, element by element: a thread has one column and each COLUMN_ROWS-th row of the piece. */
-template <class T>
+/* The same sums, element by element: a thread has one column and each COLUMN_ROWS-th row of the piece. DX: those of dx
+ * alone, which is there by then; else all others. */
+template <class T, bool DX>
 static __global__ void __launch_bounds__(WARP *COLUMN_ROWS)
     backward_columns(const norm_backward_args a, int64_t piece_rows, float *partial)
 {
@@ -176,6 +182,10 @@ static __global__ void __launch_bounds__(WARP *COLUMN_ROWS)
     float sums[4] = {0, 0, 0, 0};
     if (j < a.dim) {
         for (int64_t row = begin + threadIdx.y; row < end; row += COLUMN_ROWS) {
+            if (DX) {
+                sums[0] += element_load(((const T *)a.dx)[row * a.dim + j]);
+                continue;
+            }
             float mean = a.kind == NORM_LAYERNORM ? ((const float *)a.mean)[row] : 0.0f;
             float n = (element_load(((const T *)a.sum)[row * a.dim + j]) - mean) * ((const float *)a.rstd)[row];
             for (int k = 0; k < 2 && a.dy[k]; k++) {
@@ -188,12 +198,12 @@ static __global__ void __launch_bounds__(WARP *COLUMN_ROWS)
     for (int k = 0; k < 4; k++)
         slots[k][threadIdx.y][threadIdx.x] = sums[k];
     __syncthreads();
-    const int kinds = a.dy[1] ? 4 : 2;
-    for (int k = threadIdx.y; k < kinds && j < a.dim; k += COLUMN_ROWS) {
+    const int others = a.dy[1] ? 4 : 2;
+    for (int k = threadIdx.y; k < (DX ? 1 : others) && j < a.dim; k += COLUMN_ROWS) {
         float total = 0;
         for (int y = 0; y < COLUMN_ROWS; y++)
             total += slots[k][y][threadIdx.x];
-        partial[(piece * kinds + k) * a.dim + j] = total;
+        partial[(piece * (others + 1) + (DX ? others : k)) * a.dim + j] = total;
     }
 }
 
@@ -233,12 +243,13 @@ static __global__ void __launch_bounds__(ELEMENT_THREADS) backward_elements(cons
     }
 }
 
-/* Where the sums of each kind go; NULL: nowhere. */
+/* Where the sums go; NULL: nowhere. */
 struct gradients {
-    float *to[4];
+    float *to[4], *dx[2];
 };
 
-/* to[kind][j] += the pieces' sums: 32 threads a column take each 32nd piece, then their sums are added in order. */
+/* to[kind][j] += the pieces' sums, the last kind being dx's: 32 threads a column take each 32nd piece, then their sums
+ * are added in order. */
 static __global__ void __launch_bounds__(WARP *WARP)
     add_pieces(const float *partial, int64_t pieces, int64_t dim, int kinds, const gradients g)
 {
@@ -258,9 +269,12 @@ static __global__ void __launch_bounds__(WARP *WARP)
     for (int y = 0; y < WARP; y++)
         total += slots[y][threadIdx.x];
     const int kind = (int)(column / dim);
-    float *to = kind == 0 ? g.to[0] : kind == 1 ? g.to[1] : kind == 2 ? g.to[2] : g.to[3];
+    const bool dx = kind == kinds - 1;
+    float *to = dx ? g.dx[0] : kind == 0 ? g.to[0] : kind == 1 ? g.to[1] : kind == 2 ? g.to[2] : g.to[3];
     if (to)
         to[column % dim] += total;
+    if (dx && g.dx[1])
+        g.dx[1][column % dim] += total;
 }
 
 /* How backward cuts the rows. */
@@ -299,7 +313,7 @@ extern "C" size_t cuda_norm_backward_bytes(int64_t rows, int64_t dim, int output
         return 0;
     struct cut fast = cut_rows(rows, dim, dim % VECTOR == 0, multiprocessors);
     struct cut slow = cut_rows(rows, dim, false, multiprocessors);
-    return (size_t)((fast.pieces > slow.pieces ? fast.pieces : slow.pieces) * 2 * outputs * dim) * sizeof(float);
+    return (size_t)((fast.pieces > slow.pieces ? fast.pieces : slow.pieces) * (2 * outputs + 1) * dim) * sizeof(float);
 }
 
 template <class T, bool TWO>
@@ -321,22 +335,24 @@ template <class T> static void backward(struct backend *b, const struct norm_bac
     const bool vectors =
         vectors_fit(a->dim, {a->sum, a->weight[0], a->weight[1], a->dy[0], a->dy[1], a->d_residual, a->dx});
     const struct cut c = cut_rows(a->rows, a->dim, vectors, cuda_multiprocessors(b));
-    const int kinds = a->dy[1] ? 4 : 2;
+    const int kinds = a->dy[1] ? 5 : 3;
     float *partial = (float *)cuda_workspace(b, (size_t)(c.pieces * kinds * a->dim) * sizeof *partial);
     if (!partial)
         return;
-    if (c.vectors && kinds == 4) {
+    if (c.vectors && a->dy[1]) {
         backward_launch<T, true>(stream, a, &c, partial);
     } else if (c.vectors) {
         backward_launch<T, false>(stream, a, &c, partial);
     } else {
         /* The sums first: they read what dx may overwrite. */
         const dim3 grid((unsigned)c.pieces, (unsigned)pieces_of(a->dim, WARP)), block(WARP, COLUMN_ROWS);
-        backward_columns<T><<<grid, block, 0, stream>>>(*a, c.piece_rows, partial);
+        backward_columns<T, false><<<grid, block, 0, stream>>>(*a, c.piece_rows, partial);
         backward_elements<T><<<(unsigned)a->rows, ELEMENT_THREADS, 0, stream>>>(*a);
+        backward_columns<T, true><<<grid, block, 0, stream>>>(*a, c.piece_rows, partial);
     }
     struct gradients g;
     for (int k = 0; k < 2; k++) {
+        g.dx[k] = (float *)a->d_add_bias[k];
         g.to[2 * k] = a->dy[k] ? (float *)a->d_weight[k] : NULL;
         g.to[2 * k + 1] = a->dy[k] ? (float *)a->d_bias[k] : NULL;
     }

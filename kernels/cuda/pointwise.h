@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* outputs: 1 or 2. 16 MiB at most on 132 multiprocessors, or 16 bytes a column where that is more. */
+/* outputs: 1 or 2. 20 MiB at most on 132 multiprocessors, or 20 bytes a column where that is more. */
 size_t cuda_norm_backward_bytes(int64_t rows, int64_t dim, int outputs, int multiprocessors);
 /* About 28 bytes a row, 1 MiB, and up to 8 MiB of partial rows. */
 size_t cuda_embed_backward_bytes(int64_t rows, int64_t dim);

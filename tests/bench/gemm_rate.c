@@ -126,6 +126,7 @@ static void norm_backward(struct step *s)
                                                              s->y,
                                                              s->y,
                                                              {s->d_bias, s->d_bias},
+                                                             {s->d_bias, s->d_bias},
                                                              {s->d_bias, s->d_bias}});
 }
 
@@ -134,10 +135,11 @@ static void linear_forward(struct step *s, int64_t in, int64_t out)
     s->ops->linear_forward(s->b, &(struct linear_args){ROWS, in, out, s->h, s->weight, s->bias, s->y});
 }
 
-static void linear_backward(struct step *s, int64_t in, int64_t out)
+/* d_bias NULL: the next norm makes it. */
+static void linear_backward(struct step *s, int64_t in, int64_t out, void *d_bias)
 {
     s->ops->linear_backward(s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false,
-                                                                 s->d_weight, s->d_bias});
+                                                                 s->d_weight, d_bias});
 }
 
 static void qkv_forward(struct step *s)
@@ -147,7 +149,7 @@ static void qkv_forward(struct step *s)
 
 static void qkv_backward(struct step *s)
 {
-    linear_backward(s, DIM, 3 * DIM);
+    linear_backward(s, DIM, 3 * DIM, s->d_bias);
 }
 
 static void projection_forward(struct step *s)
@@ -157,7 +159,7 @@ static void projection_forward(struct step *s)
 
 static void projection_backward(struct step *s)
 {
-    linear_backward(s, DIM, DIM);
+    linear_backward(s, DIM, DIM, NULL);
 }
 
 static void down_forward(struct step *s)
@@ -167,7 +169,7 @@ static void down_forward(struct step *s)
 
 static void down_backward(struct step *s)
 {
-    linear_backward(s, WIDTH, DIM);
+    linear_backward(s, WIDTH, DIM, NULL);
 }
 
 static void up_forward(struct step *s)

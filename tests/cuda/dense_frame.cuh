@@ -12,6 +12,7 @@
 #include <string.h>
 #include <functional>
 #include <vector>
+#include "kernels/cuda/activation.h"
 #include "kernels/cuda/classifier.cuh"
 #include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/gemm_tune.h"
@@ -42,6 +43,24 @@ static void must(cudaError_t rc, const char *what)
 cudaStream_t cuda_stream(struct backend *)
 {
     return the_backend.stream;
+}
+
+/* One stream is every lane. */
+void cuda_lanes_fork(struct backend *)
+{
+}
+
+void cuda_lane(struct backend *, int)
+{
+}
+
+void cuda_lanes_join(struct backend *)
+{
+}
+
+int cuda_current_lane(const struct backend *)
+{
+    return 0;
 }
 
 bool cuda_failed(const struct backend *)
@@ -123,6 +142,11 @@ extern "C" void cuda_activation_backward(struct backend *b, const struct ffn_up_
                                               (const __nv_bfloat16 *)a->dh);
     else
         down<<<256, 256, 0, cuda_stream(b)>>>(a->rows, a->width, a->gated, (float *)a->pre, (const float *)a->dh);
+}
+
+extern "C" bool cuda_activation_backward_sums(struct backend *, const struct ffn_up_backward_args *)
+{
+    return false;
 }
 
 enum type { STORE, WIDE, DOUBLE };

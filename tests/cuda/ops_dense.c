@@ -72,7 +72,9 @@ enum {
     NORM_D_WEIGHT0,
     NORM_D_WEIGHT1,
     NORM_D_BIAS0,
-    NORM_D_BIAS1
+    NORM_D_BIAS1,
+    NORM_D_ADD_BIAS0,
+    NORM_D_ADD_BIAS1
 };
 
 static void call_norm_forward(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
@@ -109,7 +111,8 @@ static void call_norm_backward(const struct ops_case *c, struct backend *b, void
                                                           .d_residual = s->accumulate ? p[NORM_DX] : p[NORM_D_RESIDUAL],
                                                           .dx = p[NORM_DX],
                                                           .d_weight = {p[NORM_D_WEIGHT0], p[NORM_D_WEIGHT1]},
-                                                          .d_bias = {p[NORM_D_BIAS0], p[NORM_D_BIAS1]}});
+                                                          .d_bias = {p[NORM_D_BIAS0], p[NORM_D_BIAS1]},
+                                                          .d_add_bias = {p[NORM_D_ADD_BIAS0], p[NORM_D_ADD_BIAS1]}});
 }
 
 static void make_norm_forward(struct ops_case *c, struct ops_draw *d)
@@ -177,6 +180,8 @@ static void make_norm_backward(struct ops_case *c, struct ops_draw *d)
         if (s->bias)
             ops_changed(c, d, NORM_D_BIAS0 + i, i ? "d_bias[1]" : "d_bias[0]", OPS_WIDE, s->dim, 1);
     }
+    for (int i = 0; i < s->added; i++)
+        ops_changed(c, d, NORM_D_ADD_BIAS0 + i, i ? "d_add_bias[1]" : "d_add_bias[0]", OPS_WIDE, s->dim, 1);
     c->call = call_norm_backward;
 }
 
@@ -414,6 +419,19 @@ static void each_ffn(struct ops_visitor *v, int64_t rows, int64_t dim, int64_t w
         }
 }
 
+/* Large enough for the bias's gradient to be summed with the activation's pass. */
+static void each_large_ffn(struct ops_visitor *v)
+{
+    static const struct activation acts[] = {{ACT_SILU, 0, 0}, {ACT_GELU_ERF, 0, 0}, {ACT_ELEPHANT, 1, 8}};
+    for (int i = 0; i < 3; i++) {
+        bool gated = acts[i].kind != ACT_GELU_ERF;
+        struct ops_shape s = {.rows = 4100, .dim = 512, .width = gated ? 2408 : 4816, .act = acts[i]};
+        s.gated = gated;
+        s.bias = s.gradient = true;
+        ops_visit(v, make_ffn, &s);
+    }
+}
+
 void ops_each_dense(struct ops_visitor *v)
 {
     static const int64_t tables[][3] = {{1, 1, 1}, {129, 33, 17}, {7, 64, 300}, {2048, 768, 50304}, {4099, 130, 5}};
@@ -436,4 +454,6 @@ void ops_each_dense(struct ops_visitor *v)
         each_linear(v, products[i][0], products[i][1], products[i][2]);
     for (size_t i = 0; i < (small ? 1 : sizeof layers / sizeof *layers); i++)
         each_ffn(v, layers[i][0], layers[i][1], layers[i][2]);
+    if (!small)
+        each_large_ffn(v);
 }

@@ -54,8 +54,20 @@ void problem_embed(struct problem *p, struct draw *d)
     p->run = run_embed;
 }
 
-/* Inputs: x, add0, add1, weight0, bias0, weight1, bias1; outputs: y0, sum, y1. Without `residual` nothing is added and
- * no gradient comes in besides; with it, two terms and a gradient of the sum. */
+/* Rows of `input` + the row `input` + 2: a layer's output, its bias added already. */
+static void *put_with_bias(struct kernel_test *k, const struct problem *p, int input)
+{
+    int64_t n = p->input_n[input], dim = p->input_n[input + 2];
+    double *sum = calloc((size_t)n, sizeof *sum);
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = p->input[input][i] + p->input[input + 2][i % dim];
+    void *out = kernel_test_put(k, sum, n);
+    free(sum);
+    return out;
+}
+
+/* Inputs: x, add0, add1, the biases in both of them, weight0, bias0, weight1, bias1; outputs: y0, sum, y1. Without
+ * `residual` nothing is added and no gradient comes in besides; with it, two terms and a gradient of the sum. */
 static void run_norm(struct kernel_test *k, const struct problem *p, double *const *output, double *const *gradient)
 {
     const struct problem_shape *s = &p->shape;
@@ -73,7 +85,8 @@ static void run_norm(struct kernel_test *k, const struct problem *p, double *con
     f.sum = s->residual ? kernel_test_poison(k, n) : kernel_test_put(k, p->input[0], n);
     int next = 1;
     for (int i = 0; s->residual && i < 2; i++)
-        f.add[i] = put(k, p, next++);
+        f.add[i] = put_with_bias(k, p, next++);
+    next += s->residual ? 2 : 0;
     for (int i = 0; i < outputs; i++) {
         f.weight[i] = put(k, p, next++);
         f.bias[i] = s->bias ? put(k, p, next++) : NULL;
@@ -97,7 +110,9 @@ static void run_norm(struct kernel_test *k, const struct problem *p, double *con
     };
     if (s->residual)
         b.d_residual = b.dx = kernel_test_put(k, p->weight[outputs], n); /* aliased, as the contract allows */
-    next = s->residual ? 3 : 1;
+    for (int i = 0; s->residual && i < 2; i++)
+        b.d_add_bias[i] = gradient_buffer(k, p, 3 + i);
+    next = s->residual ? 5 : 1;
     for (int i = 0; i < outputs; i++) {
         b.weight[i] = f.weight[i];
         b.dy[i] = kernel_test_put(k, p->weight[i], n);
@@ -108,6 +123,8 @@ static void run_norm(struct kernel_test *k, const struct problem *p, double *con
     next = 0;
     for (int i = 0; i < (s->residual ? 3 : 1); i++)
         get(k, p, next++, b.dx, gradient);
+    for (int i = 0; s->residual && i < 2; i++)
+        get(k, p, next++, b.d_add_bias[i], gradient);
     for (int i = 0; i < outputs; i++) {
         get(k, p, next++, b.d_weight[i], gradient);
         if (s->bias)
@@ -126,6 +143,8 @@ void problem_norm(struct problem *p, struct draw *d)
     if (s->residual) {
         problem_input(p, d, "add0", n, 1, false);
         problem_input(p, d, "add1", n, 1, false);
+        problem_input(p, d, "add_bias0", s->dim, 1, true);
+        problem_input(p, d, "add_bias1", s->dim, 1, true);
     }
     for (int i = 0; i < (s->two ? 2 : 1); i++) {
         problem_input(p, d, "weight", s->dim, 1, true);

@@ -267,6 +267,13 @@ struct backend_ops {
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);
     void (*copy_parameters)(struct backend *b, const struct copy_parameters_args *a);
+
+    /* Measures the algorithms for the matrix products that ran since opening and writes the fastest to the table at
+     * `path` (NULL: the one that open() reads; it counts from the next open() on). `report` gets a line a product.
+     * Allocates, waits and takes seconds: for `baka-worker --tune` alone, outside steps. NULL in a backend whose
+     * algorithms follow from the shapes. */
+    int (*tune)(struct backend *b, const char *path, void (*report)(void *context, const char *line), void *context,
+                struct err *err);
 };
 
 /* First member of every backend's own struct. */

@@ -19,6 +19,8 @@ enum option_id {
     OPTION_THREADS,
     OPTION_LOCK_FD,
     OPTION_PLAN,
+    OPTION_TUNE,
+    OPTION_TABLE,
     OPTION_DESCRIBE,
     OPTION_VERSION,
 };
@@ -31,6 +33,8 @@ static const struct option options[] = {
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
     {"plan", required_argument, NULL, OPTION_PLAN},
+    {"tune", required_argument, NULL, OPTION_TUNE},
+    {"table", required_argument, NULL, OPTION_TABLE},
     {"describe", required_argument, NULL, OPTION_DESCRIBE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -42,6 +46,7 @@ void arguments_print_help(FILE *out)
     fputs("Usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
           "                   [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
+          "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
           "       baka-worker --describe schema|markdown\n"
           "       baka-worker --version | --help\n"
           "\n"
@@ -55,6 +60,9 @@ void arguments_print_help(FILE *out)
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
+          "  --tune SPEC.json   measure the GPU's algorithms for the products of this spec and keep the fastest in the\n"
+          "                     table that runs read; a run measures nothing itself\n"
+          "  --table FILE       with --tune: write this table (default: cuda_algorithms.txt beside libbaka_cuda.so)\n"
           "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
           "\n"
           "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
@@ -77,7 +85,7 @@ static int read_int(const char *option, const char *text, int min, int max, int 
 static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
 {
     if (*mode_set)
-        return err_set(err, ERR_INVALID, "--plan, --describe, --version and --help exclude each other");
+        return err_set(err, ERR_INVALID, "--plan, --tune, --describe, --version and --help exclude each other");
     *mode_set = true;
     a->mode = mode;
     return 0;
@@ -96,6 +104,15 @@ static int read_dir(const char *option, const char *text, char out[PATH_SIZE], s
     int rc = path_format(out, err, "%s/%s", here, text);
     free(here);
     return rc;
+}
+
+static int read_spec_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, const char *option,
+                          const char *path, struct err *err)
+{
+    int rc = read_mode(a, mode_set, mode, err);
+    if (rc == 0 && path[0] == 0)
+        rc = err_set(err, ERR_INVALID, "%s is empty: the path of a spec is needed", option);
+    return rc ? rc : path_format(a->spec, err, "%s", path);
 }
 
 static int check_train(const struct arguments *a, const char *resume, struct err *err)
@@ -144,11 +161,16 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             rc = read_int("--lock-fd", optarg, 3, INT_MAX, &a.lock_fd, err);
             break;
         case OPTION_PLAN:
-            rc = read_mode(&a, &mode_set, MODE_PLAN, err);
-            if (rc == 0 && optarg[0] == 0)
-                rc = err_set(err, ERR_INVALID, "--plan is empty: the path of a spec is needed");
-            if (rc == 0)
-                rc = path_format(a.plan_spec, err, "%s", optarg);
+            rc = read_spec_mode(&a, &mode_set, MODE_PLAN, "--plan", optarg, err);
+            break;
+        case OPTION_TUNE:
+            rc = read_spec_mode(&a, &mode_set, MODE_TUNE, "--tune", optarg, err);
+            break;
+        case OPTION_TABLE:
+            if (optarg[0] == 0)
+                rc = err_set(err, ERR_INVALID, "--table must not be empty");
+            else
+                rc = path_format(a.table, err, "%s", optarg);
             break;
         case OPTION_DESCRIBE:
             if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
@@ -174,7 +196,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
         rc = err_set(err, ERR_INVALID, "unexpected argument '%.100s'", argv[optind]);
     if (rc == 0 && a.mode == MODE_TRAIN)
         rc = check_train(&a, resume, err);
-    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN))
+    if (rc == 0 && a.table[0] && a.mode != MODE_TUNE)
+        rc = err_set(err, ERR_INVALID, "--table goes with --tune");
+    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN || a.mode == MODE_TUNE))
         rc = path_home(home, a.home, err);
     if (rc == 0)
         *out = a;

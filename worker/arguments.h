@@ -7,17 +7,26 @@
 
 struct err;
 
-enum worker_mode { MODE_TRAIN, MODE_PLAN, MODE_DESCRIBE_SCHEMA, MODE_DESCRIBE_MARKDOWN, MODE_VERSION, MODE_HELP };
+enum worker_mode {
+    MODE_TRAIN,
+    MODE_PLAN,
+    MODE_TUNE,
+    MODE_DESCRIBE_SCHEMA,
+    MODE_DESCRIBE_MARKDOWN,
+    MODE_VERSION,
+    MODE_HELP
+};
 
 struct arguments {
     enum worker_mode mode;
-    char home[PATH_SIZE];    /* absolute; set for train and plan */
+    char home[PATH_SIZE];    /* absolute; set for train, plan and tune */
     char run_dir[PATH_SIZE]; /* train */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
     int threads; /* 0: resources.cpus of the spec */
     int lock_fd; /* -1: the keeper takes the lock itself */
-    char plan_spec[PATH_SIZE];
+    char spec[PATH_SIZE];  /* plan, tune */
+    char table[PATH_SIZE]; /* tune; "": the backend's own */
 };
 
 /* ERR_INVALID with one line to print above a hint at --help. */

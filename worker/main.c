@@ -8,6 +8,7 @@
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
 #include "worker/trainer.h"
+#include "worker/tune.h"
 #include "worker/version.h"
 
 static int fail(const struct err *err, int status)
@@ -52,7 +53,11 @@ int main(int argc, char **argv)
         spec_print_markdown(stdout);
         break;
     case MODE_PLAN:
-        if (plan_print(a.plan_spec, a.home, stdout, &err) != 0)
+        if (plan_print(a.spec, a.home, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_TUNE:
+        if (tune_run(a.spec, a.home, a.table[0] ? a.table : NULL, stdout, &err) != 0)
             return fail(&err, 1);
         break;
     case MODE_TRAIN:

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kernels/cuda/backend.h"
+#include "kernels/cuda/gemm_tune.h"
 #include "kernels/cuda/table.h"
 
 enum { ALIGNMENT = 256, GEMM_WORKSPACE = 32 << 20 /* a lane's */ };
@@ -304,6 +305,14 @@ static int set_up(struct cuda_backend *c, const struct backend_options *options,
     return 0;
 }
 
+static int tune(struct backend *b, const char *path, void (*report)(void *context, const char *line), void *context,
+                struct err *err)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    int rc = cuda_sync(b, err);
+    return rc ? rc : cuda_gemm_tune(c->gemms, c->stream, path, report, context, err);
+}
+
 static int cuda_open(const struct backend_options *options, struct backend **out, struct err *err)
 {
     if (options->storage != DTYPE_BF16 && options->storage != DTYPE_F32)
@@ -320,6 +329,7 @@ static int cuda_open(const struct backend_options *options, struct backend **out
         .device_kind = device_kind,
         .library_versions = library_versions,
         .arena = arena,
+        .tune = tune,
     };
     cuda_fill(&c->ops);
     int rc = set_up(c, options, err);

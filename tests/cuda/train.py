@@ -4,6 +4,7 @@
 Called by run.py, which knows whether there is a GPU; BAKA_BUILD names the build.
 """
 import argparse
+import json
 import math
 import os
 import pathlib
@@ -17,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from runs import Home, Watch, first_step_seconds, merged, of_kind, trainer_pid, wait_until  # noqa: E402
-from stage import Skip, Stage  # noqa: E402
+from stage import WORKER, Skip, Stage  # noqa: E402
 
 MIB = 1 << 20
 BASE = {
@@ -223,6 +224,20 @@ class Train:
             assert len(of_kind(run.journal(), "step")) == 40
             assert any("skipped" in n["text"] for n in of_kind(run.journal(), "note")), run.journal()
 
+    def tune(self):
+        """A line a product goes to the table; runs read the one beside the library, which stays as it is."""
+        spec, table = self.home.path / "tune.json", self.home.path / "table.txt"
+        spec.write_text(json.dumps(merged(BASE, BF16)))
+        command = [WORKER, "--home", self.home.path, "--tune", spec, "--table", table]
+        p = subprocess.run(command, capture_output=True, text=True)
+        assert p.returncode == 0, p.stderr
+        rows = [x.split("\t") for x in table.read_text().splitlines() if not x.startswith("#")]
+        assert rows and len(rows) == len(p.stdout.splitlines()), f"{len(rows)} rows:\n{p.stdout}"
+        assert all(len(r) == 4 and r[0] == rows[0][0] and len(r[3].split()) == 8 for r in rows), rows
+        again = subprocess.run(command, capture_output=True, text=True)
+        assert again.returncode == 0 and len(table.read_text().splitlines()) == len(rows) + 1, again.stderr
+        return f"{len(rows)} products"
+
     # ---- memory and time
 
     def memory(self, change):
@@ -274,6 +289,7 @@ def main():
         stage.case("no GPU visible", t.hidden)
         stage.case("memory taken by another", t.taken)
         stage.case("not finite", t.wild)
+        stage.case("tune", t.tune)
         stage.case("memory as planned", t.memory, {})
         stage.case("memory as planned, small", t.memory, {"model": {"preset": "pythia-14m", "dim": 128, "layers": 6,
                                                                    "heads": 4}})

@@ -180,6 +180,14 @@ class Training(WorkerCase):
         self.assertEqual(p.returncode, 1)
         self.assertRegex(p.stderr, r"^baka-worker: .*absent\.json.*\n$")
 
+    def test_tune_without_gpu(self):
+        spec = self.home / "tune.json"
+        spec.write_text(json.dumps(merged(SPEC, {"train": {"device": "cpu"}})))
+        p = self.tool("--home", self.home, "--tune", spec, "--table", self.home / "table.txt")
+        self.assertEqual((p.returncode, p.stdout), (1, ""))
+        self.assertRegex(p.stderr, r"^baka-worker: the cpu backend has nothing to tune.*\n$")
+        self.assertFalse((self.home / "table.txt").exists())
+
     def test_describe_help_version(self):
         schema = json.loads(self.tool("--describe", "schema").stdout)
         self.assertIn("properties", schema)
@@ -198,7 +206,8 @@ class Training(WorkerCase):
                           ("--run-dir", "x", "--attempt", "1", "--resume", ""),
                           ("--run-dir", "x", "--attempt", "1", "--resume", "none", "--threads", "0"),
                           ("--run-dir", "x", "--attempt", "1", "--resume", "none", "extra"),
-                          ("--describe", "poetry"), ("--plan", "x", "--version")):
+                          ("--describe", "poetry"), ("--plan", "x", "--version"), ("--plan", "x", "--tune", "x"),
+                          ("--tune", ""), ("--plan", "x", "--table", "y"), ("--tune", "x", "--table", "")):
             p = self.tool(*arguments)
             self.assertEqual((p.returncode, p.stdout), (2, ""), arguments)
             lines = p.stderr.splitlines()

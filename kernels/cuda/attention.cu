@@ -7,6 +7,8 @@
 #include "kernels/cuda/attention_common.cuh"
 #include "kernels/cuda/operators.h"
 
+#include <string.h>
+
 /* A warp a tile of queries. */
 static __global__ void bounds_kernel(const attention_problem p, int2 *bounds)
 {
@@ -145,17 +147,45 @@ static bool run_forward(const attention_problem &p, enum attention_algorithm alg
     return true;
 }
 
-static bool run_backward(const attention_problem &p, enum attention_algorithm algorithm, cudaStream_t stream)
+static bool run_backward(const attention_problem &p, enum attention_algorithm algorithm, cudaStream_t keys,
+                         cudaStream_t queries)
 {
     bool any = algorithm == ATTENTION_AUTO;
-    if ((any || algorithm == ATTENTION_HOPPER) && attention_hopper_available(p) && attention_hopper_backward(p, stream))
+    if ((any || algorithm == ATTENTION_HOPPER) && attention_hopper_available(p) &&
+        attention_hopper_backward(p, keys, queries))
         return true;
-    if ((any || algorithm == ATTENTION_MMA) && attention_mma_backward(p, stream))
+    if ((any || algorithm == ATTENTION_MMA) && attention_mma_backward(p, keys, queries))
         return true;
     if (!any && algorithm != ATTENTION_GENERIC)
         return false;
-    attention_generic_backward(p, stream);
+    attention_generic_backward(p, keys);
     return true;
+}
+
+/* The gradients of keys and of queries do not wait for each other; a small problem fills the GPU with neither. */
+static bool run_backward_lanes(struct backend *b, const attention_problem &p, enum attention_algorithm algorithm)
+{
+    cudaStream_t stream = cuda_stream(b);
+    if ((int64_t)p.batch * p.heads * p.tiles_q >= 8 * (int64_t)cuda_multiprocessors(b))
+        return run_backward(p, algorithm, stream, stream);
+    cuda_lanes_fork(b);
+    cuda_lane(b, 1);
+    bool taken = run_backward(p, algorithm, stream, cuda_stream(b));
+    cuda_lanes_join(b);
+    return taken;
+}
+
+/* The table of angles: kept where there is room, computed anew in `scratch` otherwise. */
+static const float *angles_of(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch)
+{
+    uint64_t key;
+    bool fresh;
+    memcpy(&key, &base, sizeof key);
+    key = key * 0x9e3779b97f4a7c15u + (uint64_t)rotary_dims;
+    float *kept = (float *)cuda_keep(b, key, sizeof(float) * (size_t)(seq * rotary_dims), &fresh);
+    if (!kept || fresh)
+        rotary_table(kept ? kept : scratch, seq, rotary_dims, base, 0, cuda_stream(b));
+    return kept ? kept : scratch;
 }
 
 /* Index arithmetic within a sequence and the number of blocks are 32 bits wide. */
@@ -202,13 +232,11 @@ static bool backward(struct backend *b, const struct attention_kv_args *a, int64
     bool fused =
         rotary_dims && rotary_dims % 16 == 0 && a->algorithm != ATTENTION_GENERIC && attention_shape_fits(p, true);
     if (rotary_dims) {
-        float *to = (float *)(memory + bounds_bytes(p) + stats_bytes(p));
-        rotary_table(to, a->seq_k, rotary_dims, base, 0, stream);
-        *angles = to;
-        p.angles = to;
+        *angles = p.angles =
+            angles_of(b, a->seq_k, rotary_dims, base, (float *)(memory + bounds_bytes(p) + stats_bytes(p)));
         p.rotary_dims = fused ? (int)rotary_dims : 0;
     }
-    if (!run_backward(p, a->algorithm, stream))
+    if (!run_backward_lanes(b, p, a->algorithm))
         cuda_fail(b, ERR_UNAVAILABLE, name, "the algorithm asked for cannot compute this shape here");
     cuda_check(b, name);
     return fused || !rotary_dims;
@@ -228,8 +256,12 @@ extern "C" void cuda_rotary(struct backend *b, const struct rotary_args *a)
     float *table = (float *)cuda_workspace(b, sizeof(float) * (size_t)(a->seq * a->rotary_dims));
     if (!table)
         return;
-    rotary_table(table, a->seq, a->rotary_dims, a->base, a->position0, cuda_stream(b));
-    rotary_apply(*a, !cuda_is_bf16(b), table, cuda_stream(b));
+    const float *angles = table;
+    if (a->position0 == 0)
+        angles = angles_of(b, a->seq, a->rotary_dims, a->base, table);
+    else
+        rotary_table(table, a->seq, a->rotary_dims, a->base, a->position0, cuda_stream(b));
+    rotary_apply(*a, !cuda_is_bf16(b), angles, cuda_stream(b));
     cuda_check(b, "rotary");
 }
 

@@ -183,27 +183,28 @@ __global__ void __launch_bounds__(WARPS * 32) backward_queries_kernel(const atte
                        p.seq_q - q0 - row, p.head_dim, angles, p.rotary_dims);
 }
 
-template <int D, int WARPS, int BN> static void start(const attention_problem &p, cudaStream_t stream)
+template <int D, int WARPS, int BN>
+static void start(const attention_problem &p, cudaStream_t keys, cudaStream_t queries)
 {
     using layout = backward_layout<D, WARPS, BN>;
     int64_t heads = (int64_t)p.batch * p.heads;
-    launch(backward_keys_kernel<D, WARPS, BN>, divide_up(p.seq_k, layout::BM) * heads, WARPS * 32, layout::BYTES,
-           stream, p);
+    launch(backward_keys_kernel<D, WARPS, BN>, divide_up(p.seq_k, layout::BM) * heads, WARPS * 32, layout::BYTES, keys,
+           p);
     launch(backward_queries_kernel<D, WARPS, BN>, divide_up(p.seq_q, layout::BM) * heads, WARPS * 32, layout::BYTES,
-           stream, p);
+           queries, p);
 }
 
-bool attention_mma_backward(const attention_problem &p, cudaStream_t stream)
+bool attention_mma_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries)
 {
     if (!attention_shape_fits(p, true))
         return false;
     if (p.head_dim <= 32)
-        start<32, 8, 64>(p, stream);
+        start<32, 8, 64>(p, keys, queries);
     else if (p.head_dim <= 64)
-        start<64, 8, 64>(p, stream);
+        start<64, 8, 64>(p, keys, queries);
     else if (p.head_dim <= 96)
-        start<96, 4, 64>(p, stream);
+        start<96, 4, 64>(p, keys, queries);
     else
-        start<128, 4, 32>(p, stream);
+        start<128, 4, 32>(p, keys, queries);
     return true;
 }

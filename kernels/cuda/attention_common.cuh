@@ -49,10 +49,11 @@ static inline bool attention_shape_fits(const attention_problem &p, bool backwar
 void attention_generic_forward(const attention_problem &p, cudaStream_t stream);
 void attention_generic_backward(const attention_problem &p, cudaStream_t stream);
 bool attention_mma_forward(const attention_problem &p, cudaStream_t stream);
-bool attention_mma_backward(const attention_problem &p, cudaStream_t stream);
+/* keys, queries: the streams for either side's gradient, perhaps the same. */
+bool attention_mma_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries);
 bool attention_hopper_available(const attention_problem &p);
 bool attention_hopper_forward(const attention_problem &p, cudaStream_t stream);
-bool attention_hopper_backward(const attention_problem &p, cudaStream_t stream);
+bool attention_hopper_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries);
 
 void rotary_table(float *table, int64_t seq, int64_t rotary_dims, double base, int64_t position0, cudaStream_t stream);
 void rotary_apply(const struct rotary_args &a, bool f32, const float *table, cudaStream_t stream);

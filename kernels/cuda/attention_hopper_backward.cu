@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
 }
 
 template <int PANELS, int GROUPS_K, int STAGES_K, int BLOCKS_K, int GROUPS_Q, int STAGES_Q, int BLOCKS_Q>
-static bool start(const attention_problem &p, cudaStream_t stream)
+static bool start(const attention_problem &p, cudaStream_t keys, cudaStream_t queries)
 {
     CUtensorMap q, k, v, d_out;
     if (!hopper_map(&q, p, p.q, p.seq_q) || !hopper_map(&k, p, p.k, p.seq_k) || !hopper_map(&v, p, p.v, p.seq_k) ||
@@ -239,15 +239,16 @@ static bool start(const attention_problem &p, cudaStream_t stream)
         return false;
     int64_t heads = (int64_t)p.batch * p.heads;
     launch(hopper_keys_kernel<PANELS, GROUPS_K, STAGES_K, BLOCKS_K>, divide_up(p.seq_k, 64 * GROUPS_K) * heads,
-           GROUPS_K * 128, hopper_layout<PANELS, GROUPS_K, STAGES_K, 2>::BYTES, stream, p, q, k, v, d_out);
+           GROUPS_K * 128, hopper_layout<PANELS, GROUPS_K, STAGES_K, 2>::BYTES, keys, p, q, k, v, d_out);
     launch(hopper_queries_kernel<PANELS, GROUPS_Q, STAGES_Q, BLOCKS_Q>, divide_up(p.seq_q, 64 * GROUPS_Q) * heads,
-           GROUPS_Q * 128, hopper_layout<PANELS, GROUPS_Q, STAGES_Q, 2>::BYTES, stream, p, q, k, v, d_out);
+           GROUPS_Q * 128, hopper_layout<PANELS, GROUPS_Q, STAGES_Q, 2>::BYTES, queries, p, q, k, v, d_out);
     return true;
 }
 
-bool attention_hopper_backward(const attention_problem &p, cudaStream_t stream)
+bool attention_hopper_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries)
 {
     if (!attention_shape_fits(p, true))
         return false;
-    return p.head_dim <= 64 ? start<1, 1, 3, 3, 2, 4, 2>(p, stream) : start<2, 2, 3, 1, 2, 3, 1>(p, stream);
+    return p.head_dim <= 64 ? start<1, 1, 3, 3, 2, 4, 2>(p, keys, queries)
+                            : start<2, 2, 3, 1, 2, 3, 1>(p, keys, queries);
 }

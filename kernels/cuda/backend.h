@@ -17,7 +17,9 @@ struct cuda_backend {
     int multiprocessors, capability;
 
     void *arena;
-    unsigned char *workspace; /* cuBLASLt's, a lane, then the operators', then the step's values */
+    unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', the step's values */
+    uint64_t kept_key;
+    size_t kept_bytes; /* 0: nothing is kept yet */
     unsigned char *scratch;
     size_t scratch_bytes;
     struct cuda_step_values *values;

@@ -94,6 +94,17 @@ void *cuda_workspace(struct backend *b, size_t bytes)
     return NULL;
 }
 
+void *cuda_keep(struct backend *b, uint64_t key, size_t bytes, bool *fresh)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    *fresh = c->kept_bytes == 0;
+    if (*fresh && bytes > 0 && bytes <= CUDA_KEPT_BYTES) {
+        c->kept_key = key;
+        c->kept_bytes = bytes;
+    }
+    return c->kept_bytes >= bytes && c->kept_key == key ? c->scratch - CUDA_KEPT_BYTES : NULL;
+}
+
 size_t cuda_workspace_size(const struct backend *b)
 {
     return ((const struct cuda_backend *)b)->scratch_bytes;
@@ -249,7 +260,7 @@ static int cuda_probe(struct backend_device *out, struct err *err)
 
 static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct err *err)
 {
-    const size_t products = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE, least = products + 2 * ALIGNMENT;
+    const size_t before = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE + CUDA_KEPT_BYTES, least = before + 2 * ALIGNMENT;
     if (workspace_bytes < least)
         return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least,
                        workspace_bytes);
@@ -258,8 +269,8 @@ static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct er
         return err_set(err, rc == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
                        "%.1f MiB of workspace are not to be had on the GPU: %s", (double)workspace_bytes / 0x1p20,
                        cudaGetErrorString(rc));
-    c->scratch = c->workspace + products;
-    c->scratch_bytes = (workspace_bytes - products - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    c->scratch = c->workspace + before;
+    c->scratch_bytes = (workspace_bytes - before - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
     c->values = (struct cuda_step_values *)(void *)(c->scratch + c->scratch_bytes);
     return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
 }

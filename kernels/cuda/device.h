@@ -28,6 +28,11 @@ bool cuda_failed(const struct backend *b);
  * A second call in the same operator returns the same memory. */
 void *cuda_workspace(struct backend *b, size_t bytes);
 size_t cuda_workspace_size(const struct backend *b); /* what cuda_workspace can give at most */
+/* Device memory of up to CUDA_KEPT_BYTES that lives as long as the backend, for what operators need again and again. It
+ * belongs to the first key; NULL for others, and for more than fits. *fresh: nobody has filled it yet, which cannot be
+ * in a capture: what is captured ran before. */
+enum { CUDA_KEPT_BYTES = 4 << 20 };
+void *cuda_keep(struct backend *b, uint64_t key, size_t bytes, bool *fresh);
 /* After an operator's launches: cudaGetLastError becomes the sticky error, named after operator and step. */
 void cuda_check(struct backend *b, const char *operator_name);
 /* Makes `text` the sticky error. */

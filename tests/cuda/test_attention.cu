@@ -41,6 +41,25 @@ void *cuda_workspace(struct backend *b, size_t bytes)
         cuda_fail(b, ERR_TOO_LARGE, "workspace", "too small");
     return bytes > workspace_bytes ? nullptr : workspace;
 }
+void *cuda_keep(struct backend *, uint64_t, size_t, bool *fresh)
+{
+    *fresh = true;
+    return nullptr;
+}
+/* One stream is every lane. */
+void cuda_lanes_fork(struct backend *)
+{
+}
+void cuda_lane(struct backend *, int)
+{
+}
+void cuda_lanes_join(struct backend *)
+{
+}
+int cuda_multiprocessors(const struct backend *)
+{
+    return 132;
+}
 void cuda_check(struct backend *, const char *name)
 {
     check(cudaGetLastError(), name);

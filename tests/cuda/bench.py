@@ -5,9 +5,11 @@ Each line of the suite is a set of torch_ref.py's options. In turn, in this one 
 baka-worker the spec of the same shape; the card is power-limited, so only their ratio counts. Both times are medians of
 the steps after the warm-up: PyTorch's from CUDA events, baka's from its journal.
 
-  bench.py [--only PART] [--quick] [--rounds N] [--suite FILE]
+  bench.py [--only PART] [--quick] [--rounds N] [--suite FILE] [--alone [--tflops F] [--tbs B]]
 
---quick: 20 steps a run, and ratios are shown, not judged. Called by run.py; BAKA_CUDA_BUILD names the build.
+--quick: 20 steps a run, and ratios are shown, not judged. --alone: baka-worker only, beside a floor computed from the
+card's sustained rates for matrix products and copies (tests/bench/suite_scaling.txt is made for it). Called by run.py;
+BAKA_CUDA_BUILD names the build.
 """
 import argparse
 import json
@@ -30,7 +32,7 @@ DEFAULTS = dict(name="", ffn="swiglu", dim=768, layers=12, heads=12, d_ff=0, voc
 FFN = {"gelu": "gelu", "swiglu": "swiglu", "elephant": "elephant", "elephant_gated": "elephant_glu"}
 # Smallest ratio, PyTorch's time to ours, that each line owes.
 OWED = {"swiglu-T1024": 1.15, "gelu-T1024": 1.12, "elephant_gated-T1024": 1.15, "xl-T512-K1024": 1.15,
-        "blog-T512-B6": 1.3, "14m-T512-B16": 1.5, "tiny-V256-T128-B8": 1.5}
+        "blog-T512-B6": 1.3, "blog-T512-B24": 1.3, "14m-T512-B16": 1.5, "tiny-V256-T128-B8": 1.5}
 
 
 def read_line(text, quick):
@@ -118,6 +120,25 @@ def compare(home, s, words, args, rows):
     return row
 
 
+def floor_ms(s, start, tflops, tbs):
+    """What no trainer of this kind goes below: its products and attention's at the sustained rate, then, at the copy
+    rate, the passes over [tokens, dim] that a layer cannot do without (gated 49, else 36), logits read and written three
+    times in all, and the optimizer's 28 bytes a parameter."""
+    tokens, gated = s["T"] * s["batch"], s["ffn"] in ("swiglu", "elephant_gated")
+    passes = s["layers"] * (49 if gated else 36) * s["dim"] + 3 * s["vocab"]
+    return 1e3 * (start["flops_per_token"] * tokens / (1e12 * tflops) +
+                  (2 * passes * tokens + 28 * start["params"]) / (1e12 * tbs))
+
+
+def alone(home, s, args, rows):
+    spec = spec_of(s, f"v{s['vocab']}")
+    plan, b = home.plan(spec), baka_run(home, s, spec)
+    floor = floor_ms(s, plan, args.tflops, args.tbs)
+    rows.append({"name": s["name"], "floor_ms": floor, "baka": [b]})
+    return (f"{b['ms']:.3f} ms, {b['tok_s']:,.0f} tokens/s, floor {floor:.3f} ms, {floor / b['ms']:.0%} of its speed, "
+            f"{b['peak_gib'] or b['planned_gib']:.1f} GiB")
+
+
 def table(rows):
     print(f"\n{'work':<24}{'torch ms':>10}{'baka ms':>10}{'ratio':>7}{'owed':>6}{'torch tok/s':>13}{'baka tok/s':>12}"
           f"{'torch GiB':>11}{'baka GiB':>10}{'first step':>12}")
@@ -134,6 +155,9 @@ def main():
     a.add_argument("--quick", action="store_true")
     a.add_argument("--rounds", type=int, default=1)
     a.add_argument("--suite", type=pathlib.Path, default=HERE.parent / "bench/suite_h200.txt")
+    a.add_argument("--alone", action="store_true")
+    a.add_argument("--tflops", type=float, default=663, help="sustained bf16 matrix products")
+    a.add_argument("--tbs", type=float, default=4.28, help="copies, bytes read and written")
     args = a.parse_args()
     lines = [x.split("#")[0].strip() for x in args.suite.read_text().splitlines()]
     lines = [read_line(x, args.quick) for x in lines if x]
@@ -145,9 +169,12 @@ def main():
         for vocab, count in counts.items():
             home.tokens(f"v{vocab}", count, "--vocab", min(vocab, 50257))
         for s, words in lines:
-            stage.case(s["name"], compare, home, s, words, args, rows)
+            if args.alone:
+                stage.case(s["name"], alone, home, s, args, rows)
+            else:
+                stage.case(s["name"], compare, home, s, words, args, rows)
     stage.more["rows"] = rows
-    if rows:
+    if rows and not args.alone:
         table(rows)
     sys.exit(stage.close())
 

@@ -116,6 +116,7 @@ static int load(struct feed *f, struct err *err)
     int rc = load_row(f, err);
     if (!rc)
         rc = sql_get_int(f->c, QUERY_TAIL_COUNT, SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt)), &g->tail_rows, err);
+    g->told_other = false;
     if (!rc && g->started)
         rc = replay_load(f->c, g->run, g->attempt, g->numerics_id, &g->replay, err);
     if (!rc && g->started)
@@ -313,7 +314,7 @@ static int take_end(struct feed *f, const struct journal_end *e, struct err *err
                        err);
 }
 
-/* A newer worker's: no damage, but not passed over in silence. The first is told, after a restart once more. */
+/* A newer worker's: no damage, but not passed over in silence. The first since the state was loaded is told. */
 static int take_other(struct feed *f, const char *kind, struct err *err)
 {
     char text[128];

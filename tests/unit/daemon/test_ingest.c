@@ -1,6 +1,4 @@
 /* Journals into the store: whole and torn, in pieces of any size, damaged, replayed, rolled back. */
-#include "daemon/store_gpu.h"
-#include "schema/plan.h"
 #include "store_fixture.h"
 
 static struct journal_text text;
@@ -195,126 +193,6 @@ static void test_a_newer_worker_is_no_damage(void **state)
     ingest_destroy(g);
 }
 
-enum { FLOPS_PER_TOKEN = 3000 };
-
-static void add_gpu_start(int attempt, int64_t resume_step, double peak_flops)
-{
-    struct journal_record r;
-    struct journal_text one = {0};
-    journal_add_start(&one, attempt, resume_step, "n");
-    OK(journal_parse(one.text, one.size - 1, &r, &fixture_err));
-    r.start.flops_per_token = FLOPS_PER_TOKEN;
-    r.start.peak_flops = peak_flops;
-    journal_add(&text, &r);
-    journal_free(&one);
-}
-
-static void add_gpu_steps(int64_t first, int64_t last, double peak_flops)
-{
-    for (int64_t s = first; s <= last; s++) {
-        struct journal_record r = {.kind = JOURNAL_STEP, .step = fixture_step(s, loss_of(s))};
-        r.step.tok_s += (double)(s % 7);
-        r.step.mfu = plan_mfu(FLOPS_PER_TOKEN, r.step.tok_s, peak_flops);
-        journal_add(&text, &r);
-    }
-}
-
-static void add_sample(int64_t step, double energy_j, int64_t xid)
-{
-    struct journal_record r = {.kind = JOURNAL_GPU, .gpu = {.step = step, .time_ms = 1000 * step + 1}};
-    r.gpu.health = gpu_health_unknown;
-    r.gpu.health.memory_used = 5;
-    r.gpu.health.power_w = 300 + (double)step;
-    r.gpu.health.energy_j = energy_j;
-    r.gpu.health.throttle = step % 2 ? 1 << GPU_SW_THERMAL | 1 << GPU_HW_POWER_BRAKE : 0;
-    r.gpu.health.xid = xid;
-    journal_add(&text, &r);
-}
-
-static void ingest_attempt(int64_t run, int64_t n, size_t piece)
-{
-    struct ingest *g = ingest_create(run, n);
-    struct ingest_news news = fixture_ingest(g, &text, piece);
-    assert_true(!news.damaged && news.offset == (int64_t)text.size);
-    ingest_destroy(g);
-    journal_free(&text);
-}
-
-/* Two attempts on different GPUs, the second from step 5000 on; the steps of each are measured by its own peak. */
-static void test_mfu_and_energy(void **state)
-{
-    (void)state;
-    int64_t run = fixture_submit("r", NULL, 0), n = fixture_claim(run, 0);
-    add_gpu_start(1, 0, 1e9);
-    add_sample(0, 0, 0);
-    add_gpu_steps(1, 6000, 1e9);
-    add_sample(3000, 500, 0);
-    add_sample(6000, 1000.5, 79);
-    ingest_attempt(run, n, 60000);
-    fixture_finish(run, n);
-    n = fixture_claim(run, 5000);
-    add_gpu_start(2, 5000, 4e9);
-    add_gpu_steps(5001, 5003, 4e9);
-    add_sample(5003, 200, 0);
-    ingest_attempt(run, n, 60000);
-
-    struct store_curve v;
-    OK(store_curve_load(conn, run, 4998, 5003, 0, COLUMN_MFU, &v, &fixture_err));
-    assert_int_equal(v.n, 6);
-    for (size_t i = 0; i < v.n; i++)
-        assert_true(v.mfu[i] == plan_mfu(FLOPS_PER_TOKEN, 10000 + (double)(v.step[i] % 7), i < 3 ? 1e9 : 4e9));
-    store_curve_finish(&v);
-
-    struct store_run r;
-    OK(store_run_get(conn, run, &r, &fixture_err));
-    assert_true(r.energy_j.known && r.energy_j.value == 1200.5);
-    assert_true(r.flops_per_token.value == FLOPS_PER_TOKEN);
-    double sum = 0; /* the window of 1/20 epoch is steps 4994 to 5003, of equal times */
-    for (int64_t s = 4994; s <= 5003; s++)
-        sum += plan_mfu(FLOPS_PER_TOKEN, 10000 + (double)(s % 7), s <= 5000 ? 1e9 : 4e9) / 10;
-    assert_true(r.mfu.known && fabs(r.mfu.value - sum) < 1e-12);
-    store_run_finish(&r);
-
-    struct store_gpu *samples;
-    size_t count;
-    OK(store_gpu_newest(conn, run, &samples, &count, &fixture_err));
-    assert_int_equal(count, 2);
-    assert_int_equal(samples[0].attempt, 1);
-    assert_int_equal(samples[0].sample.step, 6000);
-    assert_int_equal(samples[0].sample.health.xid, 79);
-    assert_int_equal(samples[0].sample.health.throttle, 0);
-    assert_int_equal(samples[1].attempt, 2);
-    assert_int_equal(samples[1].sample.time_ms, 5003001);
-    assert_int_equal(samples[1].sample.health.memory_used, 5);
-    assert_int_equal(samples[1].sample.health.memory_total, GPU_UNKNOWN);
-    assert_true(samples[1].sample.health.power_w == 5303);
-    assert_int_equal(samples[1].sample.health.throttle, 1 << GPU_SW_THERMAL | 1 << GPU_HW_POWER_BRAKE);
-    free(samples);
-    OK(store_gpu_list(conn, run, &samples, &count, &fixture_err));
-    assert_int_equal(count, 4);
-    assert_int_equal(samples[1].sample.step, 3000);
-    free(samples);
-}
-
-static void test_no_mfu_without_a_peak(void **state)
-{
-    (void)state;
-    int64_t run = fixture_submit("r", NULL, 0), n = fixture_claim(run, 0);
-    add_gpu_start(1, 0, 0);
-    add_gpu_steps(1, 5, 0);
-    add_sample(5, NAN, GPU_UNKNOWN);
-    ingest_attempt(run, n, 60000);
-    struct store_run r;
-    OK(store_run_get(conn, run, &r, &fixture_err));
-    assert_true(!r.mfu.known && !r.energy_j.known && r.tok_s.known);
-    store_run_finish(&r);
-    struct store_curve v;
-    OK(store_curve_load(conn, run, 1, 5, 0, COLUMN_MFU, &v, &fixture_err));
-    for (size_t i = 0; i < v.n; i++)
-        assert_true(v.mfu[i] == 0);
-    store_curve_finish(&v);
-}
-
 static void test_gaps_and_repeats(void **state)
 {
     (void)state;
@@ -479,8 +357,6 @@ int main(void)
         TEST(test_not_a_number),
         TEST(test_damage_is_shown),
         TEST(test_a_newer_worker_is_no_damage),
-        TEST(test_mfu_and_energy),
-        TEST(test_no_mfu_without_a_peak),
         TEST(test_gaps_and_repeats),
         TEST(test_overlong_line),
         TEST(test_nondeterminism),

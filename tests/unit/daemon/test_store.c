@@ -28,44 +28,6 @@ static void test_opens_and_reopens(void **state)
     store_run_finish(&r);
 }
 
-/* A database of the first schema, with a run, is brought up to date and keeps what it has. */
-static void test_an_old_database(void **state)
-{
-    (void)state;
-    int64_t application = fixture_int("PRAGMA application_id");
-    char pragmas[96];
-    store_conn_close(conn);
-    assert_int_equal(unlink(fixture_path), 0);
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(fixture_path, &db), SQLITE_OK);
-    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %lld; PRAGMA user_version = 1", (long long)application);
-    assert_int_equal(sqlite3_exec(db, store_migrations[0].text, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, pragmas, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db,
-                     "INSERT INTO runs (name, kind, state, spec_hash, data, priority, cpus, gpus, gpu_memory,"
-                     " created_ms, attempts, tok_s, spec) VALUES ('old', 'train', 'queued', 'h', 'd', 0, 1, 0, 0,"
-                     " 1, 1, 5.5, '{}');"
-                     "INSERT INTO attempts (run, n, active, gpu_mask, resume, resume_step, last_step,"
-                     " claimed_ms) VALUES (1, 1, 0, 0, '', 0, 7, 1)",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    sqlite3_close(db);
-    OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
-    assert_int_equal(fixture_int("PRAGMA user_version"), STORE_MIGRATIONS);
-    struct store_run r;
-    OK(store_run_get(conn, 1, &r, &fixture_err));
-    assert_string_equal(r.name, "old");
-    assert_true(r.tok_s.value == 5.5 && !r.mfu.known && !r.energy_j.known);
-    store_run_finish(&r);
-    struct store_attempt *a;
-    size_t n;
-    OK(store_attempts(conn, 1, &a, &n, &fixture_err));
-    assert_int_equal(n, 1);
-    assert_true(a[0].last_step == 7 && !a[0].peak_flops.known);
-    store_attempts_free(a, n);
-}
-
 static void reopen_refused(int code, const char *word)
 {
     struct store_conn *c = NULL;
@@ -518,7 +480,6 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_set_up, fixture_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_opens_and_reopens),
-        TEST(test_an_old_database),
         TEST(test_refuses_what_is_not_its_own),
         TEST(test_refuses_a_damaged_file),
         TEST(test_query_plans),

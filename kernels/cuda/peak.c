@@ -13,10 +13,18 @@ static const struct {
     int bf16, fp32;   /* FLOPs a clock and multiprocessor */
     int bf16_khz;     /* the clock that the data sheet's rate is for, 0: the highest */
 } rows[] = {
-    {80, "", 2048, 128, 0},           {86, "GeForce", 512, 256, 0},     {86, "", 1024, 256, 0},
-    {89, "GeForce", 512, 256, 0},     {89, "L40S", 1024, 256, 0},       {89, "L40", 512, 256, 0},
-    {89, "", 1024, 256, 0},           {90, "PCIe", 4096, 256, 1620000}, {90, "NVL", 4096, 256, 1545000},
-    {90, "H100", 4096, 256, 1830000}, {90, "H200", 4096, 256, 1830000}, {120, "GeForce", 512, 256, 0},
+    {80, "", 2048, 128, 0},           /* A100, A30 */
+    {86, "GeForce", 512, 256, 0},     /* RTX 30 */
+    {86, "", 1024, 256, 0},           /* A40, A10, A2, RTX A6000 */
+    {89, "GeForce", 512, 256, 0},     /* RTX 40 */
+    {89, "L40S", 1024, 256, 0},       /* twice an L40 */
+    {89, "L40", 512, 256, 0},         /* after L40S, whose name holds its */
+    {89, "", 1024, 256, 0},           /* L4, RTX 6000 Ada */
+    {90, "PCIe", 4096, 256, 1620000}, /* H100 PCIe */
+    {90, "NVL", 4096, 256, 1545000},  /* H100 NVL, H200 NVL */
+    {90, "H100", 4096, 256, 1830000}, /* SXM */
+    {90, "H200", 4096, 256, 1830000}, /* SXM, GH200 */
+    {120, "GeForce", 512, 256, 0},    /* RTX 50 */
 };
 
 double cuda_peak_flops(const char *name, int capability, int multiprocessors, int clock_khz, bool bf16)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a worker with a GPU tells of it (MFU, energy, health), from its journal to bakad's answers and bakactl's lines; the
-worker is fake_worker.py."""
+"""What a worker with a GPU tells of it (MFU, energy, health), from its journal to bakad's answers and bakactl's lines;
+the worker is fake_worker.py."""
 import pathlib
 import sys
 import unittest
@@ -26,7 +26,8 @@ class GpuHealth(DaemonCase):
             "sm_clock_mhz": 1755, "power_w": 312.3, "energy_j": 1.8e6, "throttle": ["sw_power_cap", "hw_thermal"],
             "ecc_uncorrected": 0, "xid": 79})
         samples = self.d.get(f"/v1/runs/{run}/gpu")["samples"]
-        self.assertEqual([(s["attempt"], s["step"]) for s in samples], [(1, 0), (1, 12), (2, 10), (2, 12), (3, 10), (3, 12)])
+        self.assertEqual([(s["attempt"], s["step"]) for s in samples],
+                         [(1, 0), (1, 12), (2, 10), (2, 12), (3, 10), (3, 12)])
         self.assertEqual(samples[0]["throttle"], [])
         steps = self.d.get(f"/v1/runs/{run}/steps")
         self.assertEqual(steps["columns"][-1], "mfu")

@@ -94,6 +94,27 @@ const char *run_format_bytes(double bytes, char out[RUN_VIEW_SIZE])
     return out;
 }
 
+const char *run_format_percent(double share, char out[RUN_VIEW_SIZE])
+{
+    if (isnan(share))
+        return dash(out);
+    snprintf(out, RUN_VIEW_SIZE, "%.3g%%", 100 * share);
+    return out;
+}
+
+/* What a bill is in, from a hundredth of it on. */
+const char *run_format_energy(double joules, char out[RUN_VIEW_SIZE])
+{
+    const double kwh = 3.6e6;
+    if (isnan(joules))
+        return dash(out);
+    if (joules < kwh / 100)
+        snprintf(out, RUN_VIEW_SIZE, "%.0f J", joules);
+    else
+        snprintf(out, RUN_VIEW_SIZE, joules < 100 * kwh ? "%.3g kWh" : "%.0f kWh", joules / kwh);
+    return out;
+}
+
 double run_share(const cJSON *run)
 {
     double step = run_number(run, "step"), total = run_number(run, "total_steps");

@@ -27,6 +27,8 @@ const char *run_format_count(double n, char out[RUN_VIEW_SIZE]);     /* "1.57M" 
 const char *run_format_epoch(double epoch, char out[RUN_VIEW_SIZE]); /* "3", "1.86" */
 const char *run_format_seconds(double seconds, char out[RUN_VIEW_SIZE]);
 const char *run_format_bytes(double bytes, char out[RUN_VIEW_SIZE]);
+const char *run_format_percent(double share, char out[RUN_VIEW_SIZE]); /* "41.3%" */
+const char *run_format_energy(double joules, char out[RUN_VIEW_SIZE]); /* "512 J", "1.32 kWh" */
 /* Share of the steps done: "43%", NaN where the number of steps is not known. */
 double run_share(const cJSON *run);
 const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE]);

@@ -1,6 +1,7 @@
 /* verb_compare.c: bakactl compare: the table, the curves, the arrows. The daemon decides; this shows. */
 #include "cli/verb.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
@@ -32,11 +33,28 @@ static int fetch(struct cli *cli, cJSON **out, struct err *err)
     return rc;
 }
 
-enum column { RUN, PARAMS, TOKENS, EPOCHS, TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, TOK_S, TIME, MEMORY, COLUMNS };
+enum column {
+    RUN,
+    PARAMS,
+    TOKENS,
+    EPOCHS,
+    TRAIN,
+    VAL,
+    BEST_VAL,
+    PERPLEXITY,
+    BITS,
+    TOK_S,
+    MFU,
+    TIME,
+    ENERGY,
+    MEMORY,
+    COLUMNS
+};
 
 static const struct {
     const char *title, *key;
     const char *(*format)(double value, char out[RUN_VIEW_SIZE]);
+    bool where_known; /* left out where no run has it */
 } columns[COLUMNS] = {
     [RUN] = {"run", NULL, NULL},
     [PARAMS] = {"params", "params", run_format_count},
@@ -48,9 +66,19 @@ static const struct {
     [PERPLEXITY] = {"perplexity", "perplexity", run_format_loss},
     [BITS] = {"bits/byte", "bits_per_byte", run_format_loss},
     [TOK_S] = {"tok/s", "tok_s", run_format_count},
+    [MFU] = {"MFU", "mfu", run_format_percent, true},
     [TIME] = {"time", "seconds", run_format_seconds},
+    [ENERGY] = {"energy", "energy_j", run_format_energy, true},
     [MEMORY] = {"peak memory", "peak_memory_bytes", run_format_bytes},
 };
+
+static bool is_shown(const struct comparison *c, enum column column)
+{
+    bool known = !columns[column].where_known;
+    for (size_t r = 0; r < c->count && !known; r++)
+        known = !isnan(run_number(c->runs[r].json, columns[column].key));
+    return known;
+}
 
 /* The run and these columns, as plain text; the caller frees it. */
 static char *table_text(const struct comparison *c, const enum column *chosen, size_t count)
@@ -58,11 +86,14 @@ static char *table_text(const struct comparison *c, const enum column *chosen, s
     struct table *table = table_create();
     table_column(table, columns[RUN].title, TABLE_LEFT);
     for (size_t i = 0; i < count; i++)
-        table_column(table, columns[chosen[i]].title, TABLE_RIGHT);
+        if (is_shown(c, chosen[i]))
+            table_column(table, columns[chosen[i]].title, TABLE_RIGHT);
     for (size_t r = 0; r < c->count; r++) {
         table_cell(table, "%s", c->runs[r].label);
         for (size_t i = 0; i < count; i++) {
             char text[RUN_VIEW_SIZE];
+            if (!is_shown(c, chosen[i]))
+                continue;
             double value = run_number(c->runs[r].json, columns[chosen[i]].key);
             table_cell(table, "%s", columns[chosen[i]].format(value, text));
         }
@@ -98,10 +129,10 @@ static void print_styled(const struct comparison *c, const char *text)
 /* Two tables, what was learnt and what it cost, where one does not fit the terminal. */
 static void print_table(const struct comparison *c)
 {
-    static const enum column all[] = {PARAMS,     TOKENS, EPOCHS, TRAIN, VAL,   BEST_VAL,
-                                      PERPLEXITY, BITS,   TOK_S,  TIME,  MEMORY};
+    static const enum column all[] = {PARAMS, TOKENS, EPOCHS, TRAIN, VAL,    BEST_VAL, PERPLEXITY,
+                                      BITS,   TOK_S,  MFU,    TIME,  ENERGY, MEMORY};
     static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS};
-    static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, TIME, MEMORY};
+    static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, MFU, TIME, ENERGY, MEMORY};
     char *text = table_text(c, all, sizeof all / sizeof *all);
     if (output_is_terminal(stdout) && strcspn(text, "\n") > (size_t)output_width()) {
         free(text);

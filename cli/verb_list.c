@@ -2,6 +2,7 @@
  * the newest ended runs, so that a queue of thousands fits a screen. */
 #include "cli/verb.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/table.h"
@@ -49,16 +50,16 @@ static int fetch_runs(struct client *client, const struct cli *cli, cJSON *runs,
     return 0;
 }
 
-enum column { ID, NAME, STATE, DONE, EPOCH, TRAIN, VAL, TOK_S, TIME, REASON, COLUMNS };
+enum column { ID, NAME, STATE, DONE, EPOCH, TRAIN, VAL, TOK_S, MFU, TIME, REASON, COLUMNS };
 
 static const struct {
     const char *title;
     enum table_align align;
 } columns[COLUMNS] = {
-    [ID] = {"ID", TABLE_LEFT},         [NAME] = {"NAME", TABLE_LEFT},    [STATE] = {"STATE", TABLE_LEFT},
-    [DONE] = {"DONE", TABLE_RIGHT},    [EPOCH] = {"EPOCH", TABLE_RIGHT}, [TRAIN] = {"TRAIN", TABLE_RIGHT},
-    [VAL] = {"VAL", TABLE_RIGHT},      [TOK_S] = {"TOK/S", TABLE_RIGHT}, [TIME] = {"LEFT/TOOK", TABLE_RIGHT},
-    [REASON] = {"REASON", TABLE_LEFT},
+    [ID] = {"ID", TABLE_LEFT},           [NAME] = {"NAME", TABLE_LEFT},     [STATE] = {"STATE", TABLE_LEFT},
+    [DONE] = {"DONE", TABLE_RIGHT},      [EPOCH] = {"EPOCH", TABLE_RIGHT},  [TRAIN] = {"TRAIN", TABLE_RIGHT},
+    [VAL] = {"VAL", TABLE_RIGHT},        [TOK_S] = {"TOK/S", TABLE_RIGHT},  [MFU] = {"MFU", TABLE_RIGHT},
+    [TIME] = {"LEFT/TOOK", TABLE_RIGHT}, [REASON] = {"REASON", TABLE_LEFT},
 };
 
 static const char *state_text(const cJSON *run)
@@ -94,6 +95,8 @@ static const char *cell_text(const cJSON *run, enum column column, char out[RUN_
         return run_format_loss(run_number(run, "val_loss"), out);
     case TOK_S:
         return run_format_count(run_number(run, "tok_s"), out);
+    case MFU:
+        return run_format_percent(run_number(run, "mfu"), out);
     case TIME:
         return run_format_seconds(run_number(run, ended ? "seconds" : "eta_s"), out);
     case REASON:
@@ -146,13 +149,16 @@ static size_t longest_line(const char *text)
 /* A terminal that is too narrow is not given the columns that say least. */
 static void print_table(const cJSON *runs, int skip_ended)
 {
-    static const enum column least[] = {TOK_S, EPOCH, TRAIN, DONE};
+    static const enum column least[] = {MFU, TOK_S, EPOCH, TRAIN, DONE};
     const size_t least_count = output_is_terminal(stdout) ? sizeof least / sizeof *least : 0;
-    unsigned hidden = 1u << REASON;
+    unsigned hidden = 1u << REASON | 1u << MFU;
     const cJSON *run;
-    cJSON_ArrayForEach(run, runs)
+    cJSON_ArrayForEach(run, runs) {
         if (*reason_text(run))
-            hidden = 0;
+            hidden &= ~(1u << REASON);
+        if (!isnan(run_number(run, "mfu")))
+            hidden &= ~(1u << MFU);
+    }
     char *text = table_text(runs, skip_ended, hidden);
     for (size_t i = 0; i < least_count && longest_line(text) > (size_t)output_width(); i++) {
         free(text);
@@ -230,7 +236,8 @@ const struct verb verb_list = {
     .summary = "the runs, oldest first",
     .help = "States: queued, blocked, starting, running, paused, finished, stopped, failed,\n"
             "diverged, cancelled. TRAIN is the mean loss of the last 1/20 epoch, VAL the\n"
-            "newest validation loss, LEFT/TOOK the time that a running run still needs or\n"
+            "newest validation loss, MFU the share of the GPU's peak FLOPs that the model\n"
+            "takes (only where known), LEFT/TOOK the time that a running run still needs or\n"
             "that an ended one took. A curve from `bakactl import` is finished, with REASON\n"
             "imported. Filters that match nothing leave an empty table; a\n"
             "narrow terminal is not given all columns. --json prints {\"runs\":[...]} with\n"

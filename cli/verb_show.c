@@ -77,9 +77,63 @@ static void print_progress(const cJSON *run)
                isnan(run_number(run, "eta_s")) ? "" : run_format_seconds(run_number(run, "eta_s"), b),
                run_format_count(run_number(run, "tok_s"), c),
                run_format_bytes(run_number(run, "peak_memory_bytes"), d));
+    if (!isnan(run_number(run, "mfu")))
+        printf("MFU       %s of the GPU's peak\n", run_format_percent(run_number(run, "mfu"), a));
     if (run_number(run, "nondeterminism") > 0)
         printf("%swarning   %.0f replayed steps came out otherwise under an equal numerics id%s\n",
                output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));
+}
+
+static void print_throttle(const cJSON *reasons)
+{
+    const cJSON *word;
+    cJSON_ArrayForEach(word, reasons) {
+        fputs(word == reasons->child ? ", slowed by " : ", ", stdout);
+        print_safe(cJSON_IsString(word) ? word->valuestring : "?");
+    }
+}
+
+/* "gpu       312 W, 64 °C, 1755 MHz, 23.1 GiB of 79.6 GiB in use, slowed by sw_power_cap" */
+static void print_sample(const cJSON *sample)
+{
+    static const struct {
+        const char *key, *unit;
+    } numbers[] = {{"power_w", "W"}, {"temperature_c", "\u00b0C"}, {"sm_clock_mhz", "MHz"}};
+    char used[RUN_VIEW_SIZE], total[RUN_VIEW_SIZE];
+    const char *before = "gpu       ";
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!isnan(run_number(sample, numbers[i].key))) {
+            printf("%s%.0f %s", before, run_number(sample, numbers[i].key), numbers[i].unit);
+            before = ", ";
+        }
+    printf("%s%s of %s in use", before, run_format_bytes(run_number(sample, "memory_used"), used),
+           run_format_bytes(run_number(sample, "memory_total"), total));
+    print_throttle(cJSON_GetObjectItemCaseSensitive(sample, "throttle"));
+    putchar('\n');
+}
+
+/* An error of one attempt stays worth knowing when the next one runs well. */
+static void print_gpu(const cJSON *run)
+{
+    const cJSON *sample, *newest = NULL;
+    char text[RUN_VIEW_SIZE];
+    cJSON_ArrayForEach(sample, cJSON_GetObjectItemCaseSensitive(run, "gpu"))
+        newest = sample;
+    if (newest)
+        print_sample(newest);
+    if (!isnan(run_number(run, "energy_j")))
+        printf("energy    %s\n", run_format_energy(run_number(run, "energy_j"), text));
+    cJSON_ArrayForEach(sample, cJSON_GetObjectItemCaseSensitive(run, "gpu")) {
+        double xid = run_number(sample, "xid"), ecc = run_number(sample, "ecc_uncorrected");
+        if (!(xid > 0) && !(ecc > 0))
+            continue;
+        printf("%swarning   attempt %.0f:", output_style(stdout, STYLE_RED), run_number(sample, "attempt"));
+        if (xid > 0)
+            printf(" the GPU reported Xid %.0f%s", xid, ecc > 0 ? "," : "");
+        if (ecc > 0)
+            printf(" the GPU has %.0f uncorrected memory errors", ecc);
+        printf("%s\n", output_style(stdout, STYLE_PLAIN));
+    }
 }
 
 static void on_difference(void *arg, const char *path, const char *default_text, const char *text)
@@ -202,6 +256,7 @@ static int run(struct cli *cli)
     } else {
         print_head(run);
         print_progress(run);
+        print_gpu(run);
         print_spec(cJSON_GetObjectItemCaseSensitive(run, "spec"));
         print_attempts(cJSON_GetObjectItemCaseSensitive(run, "attempt_list"));
         print_checkpoints(cJSON_GetObjectItemCaseSensitive(run, "checkpoints"));

@@ -52,7 +52,7 @@ static int run(struct cli *cli)
     cJSON_Delete(found);
     if (rc)
         return cli_fail(cli, &err);
-    columns_end(&columns, "step,epoch,tokens,loss,lr,grad_norm,ms,tok_s");
+    columns_end(&columns, "step,epoch,tokens,loss,lr,grad_norm,ms,tok_s,mfu");
     return CLI_DONE;
 }
 
@@ -66,10 +66,12 @@ const struct verb verb_steps = {
     .path = "steps",
     .arguments = "RUN [--csv|--json]",
     .summary = "each step of a run: loss, learning rate, gradient norm, speed",
-    .help = "Prints step,epoch,tokens,loss,lr,grad_norm,ms,tok_s, every step once, oldest\n"
-            "first, also of a run that was interrupted and resumed. Steps count from 1; a\n"
-            "step's loss is that before its update; tokens are the predictions counted so\n"
-            "far; epoch = tokens / tokens an epoch. Doubles have 17 digits; nan, inf, -inf\n"
+    .help = "Prints step,epoch,tokens,loss,lr,grad_norm,ms,tok_s,mfu, every step once,\n"
+            "oldest first, also of a run that was interrupted and resumed. Steps count from\n"
+            "1; a step's loss is that before its update; tokens are the predictions counted\n"
+            "so far; epoch = tokens / tokens an epoch; mfu is the share of the device's peak\n"
+            "FLOPs that the model takes, empty (null) where the peak is not known, as on a\n"
+            "CPU. Doubles have 17 digits; nan, inf, -inf\n"
             "are words (strings in JSON, which is an array of objects); what an imported\n"
             "curve does not have is nan.\n"
             "\n"

@@ -201,6 +201,8 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
     api_store_real(w, "val_loss", &r->val_loss);
     api_store_real(w, "best_val_loss", &r->best_val_loss);
     api_store_real(w, "tok_s", &r->tok_s);
+    api_store_real(w, "mfu", &r->mfu);
+    api_store_real(w, "energy_j", &r->energy_j);
     write_eta(w, r, waits != NULL);
     jsonw_int(w, "created_ms", r->created_ms);
     api_store_int(w, "started_ms", r->started_ms);

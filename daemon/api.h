@@ -48,11 +48,13 @@ void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, 
 void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_run *r, int64_t now_ms);
 /* RUN as one object. */
 void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, const struct store_run *r, int64_t now_ms);
+/* "gpu": the newest sample of each attempt, into the object that is open. */
+int api_gpu_newest(struct store_conn *c, struct jsonw *w, int64_t id, struct err *err);
 void api_store_real(struct jsonw *w, const char *key, const struct store_real *r);
 /* null where value is STORE_UNKNOWN */
 void api_store_int(struct jsonw *w, const char *key, int64_t value);
 
 extern const struct http_route api_status_routes[], api_runs_routes[], api_submit_routes[], api_steps_routes[],
-    api_log_routes[], api_import_routes[], api_compare_routes[], stream_routes[];
+    api_gpu_routes[], api_log_routes[], api_import_routes[], api_compare_routes[], stream_routes[];
 
 #endif

@@ -126,6 +126,7 @@ static int write_attempts(struct store_conn *c, struct jsonw *w, int64_t id, str
         jsonw_string(w, "device", a->device);
         api_store_int(w, "threads", a->threads);
         api_store_int(w, "memory_bytes", a->memory_bytes);
+        api_store_real(w, "peak_flops", &a->peak_flops);
         jsonw_bool(w, "journal_damaged", a->journal_damaged);
         api_store_int(w, "exit_status", a->exit_status);
         api_store_int(w, "exit_signal", a->exit_signal);
@@ -209,6 +210,8 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
             jsonw_null(w, "spec");
         rc = write_attempts(c, w, id, err);
     }
+    if (rc == 0)
+        rc = api_gpu_newest(c, w, id, err);
     if (rc == 0)
         rc = write_checkpoints(c, w, id, err);
     if (rc == 0)

@@ -30,7 +30,8 @@ static void write_measured(struct jsonw *w, bool import, double value)
 
 static int run_steps(struct store_conn *c, struct api_call *call, struct err *err)
 {
-    static const char *const names[] = {"step", "epoch", "tokens", "loss", "lr", "grad_norm", "ms", "tok_s", NULL};
+    static const char *const names[] = {"step",      "epoch", "tokens", "loss", "lr",
+                                        "grad_norm", "ms",    "tok_s",  "mfu",  NULL};
     const struct page *page = call->arg;
     struct store_curve v;
     struct store_run run;
@@ -62,6 +63,10 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
         write_measured(w, import, v.grad_norm[i]);
         write_measured(w, import, v.ms[i]);
         write_measured(w, import, v.tok_s[i]);
+        if (v.mfu[i] > 0)
+            jsonw_real(w, NULL, v.mfu[i]);
+        else
+            jsonw_null(w, NULL);
         jsonw_end_array(w);
     }
     jsonw_end_array(w);

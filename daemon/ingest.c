@@ -10,6 +10,7 @@
 #include <string.h>
 #include "daemon/ingest_replay.h"
 #include "daemon/ingest_window.h"
+#include "daemon/store_gpu.h"
 
 /* Steps looked back at most for the window after a restart. */
 enum { LOOK_BACK_MAX = 1 << 20 };
@@ -18,7 +19,7 @@ struct ingest {
     int64_t run, attempt;
     bool loaded;
     int64_t offset, resume_step, last_step;
-    bool started, damaged, ended, active;
+    bool started, damaged, ended, active, told_other;
     char numerics_id[SHA256_HEX_SIZE];
     int64_t tokens_per_epoch, steps_per_epoch; /* STORE_UNKNOWN until started */
     int64_t tail_rows;
@@ -34,7 +35,7 @@ struct feed {
     struct ingest_news *news;
     int64_t now_ms, line_offset;
     struct replay_found found_before;
-    bool has_val;
+    bool has_val, has_gpu;
     double val_loss;
 };
 
@@ -67,12 +68,12 @@ static int load_window(struct feed *f, int64_t upto, struct err *err)
     int64_t back = g->steps_per_epoch > 0 ? g->steps_per_epoch / WINDOW_EPOCH_SHARE + 2 : 1;
     int64_t first = upto - (back < LOOK_BACK_MAX ? back : LOOK_BACK_MAX);
     window_clear(&g->window);
-    int rc =
-        store_curve_load(f->c, g->run, first, upto, 0, COLUMN_TOKENS | COLUMN_LOSS | COLUMN_MS | COLUMN_TOK_S, &v, err);
+    int rc = store_curve_load(f->c, g->run, first, upto, 0,
+                              COLUMN_TOKENS | COLUMN_LOSS | COLUMN_MS | COLUMN_TOK_S | COLUMN_MFU, &v, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < v.n && !rc; i++) {
-        struct window_step s = {v.tokens[i], v.loss[i], v.ms[i], v.tok_s[i]};
+        struct window_step s = {v.tokens[i], v.loss[i], v.ms[i], v.tok_s[i], v.mfu[i]};
         rc = window_add(&g->window, &s, g->tokens_per_epoch, err);
     }
     store_curve_finish(&v);
@@ -115,6 +116,7 @@ static int load(struct feed *f, struct err *err)
     int rc = load_row(f, err);
     if (!rc)
         rc = sql_get_int(f->c, QUERY_TAIL_COUNT, SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt)), &g->tail_rows, err);
+    g->told_other = false;
     if (!rc && g->started)
         rc = replay_load(f->c, g->run, g->attempt, g->numerics_id, &g->replay, err);
     if (!rc && g->started)
@@ -214,7 +216,7 @@ static int take_step(struct feed *f, const struct journal_step *s, struct err *e
     b->grad_norm[i] = s->grad_norm;
     b->ms[i] = s->ms;
     b->tok_s[i] = s->tok_s;
-    struct window_step w = {s->tokens, s->loss, s->ms, s->tok_s};
+    struct window_step w = {s->tokens, s->loss, s->ms, s->tok_s, s->mfu};
     rc = window_add(&g->window, &w, g->tokens_per_epoch, err);
     g->last_step = s->step;
     f->news->last = *s;
@@ -240,12 +242,13 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
         rc = sql_run_one(f->c, QUERY_INGEST_START,
                          SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt), SQL_INT(s->resume_step),
                                     SQL_TEXT(s->numerics_id), SQL_TEXT(s->device), SQL_INT(s->threads),
-                                    SQL_INT(s->memory_bytes)),
+                                    SQL_INT(s->memory_bytes), s->peak_flops > 0 ? SQL_REAL(s->peak_flops) : SQL_NULL),
                          err);
     if (!rc)
         rc = sql_run_one(f->c, QUERY_INGEST_START_RUN,
                          SQL_VALUES(SQL_INT(g->run), SQL_INT(s->total_steps), SQL_INT(s->tokens_per_epoch),
-                                    SQL_INT(s->steps_per_epoch), SQL_INT(s->params)),
+                                    SQL_INT(s->steps_per_epoch), SQL_INT(s->params),
+                                    s->flops_per_token > 0 ? SQL_REAL(s->flops_per_token) : SQL_NULL),
                          err);
     if (!rc)
         rc = replay_load(f->c, g->run, g->attempt, s->numerics_id, &g->replay, err);
@@ -282,6 +285,12 @@ static int take_eval(struct feed *f, const struct journal_eval *e, struct err *e
                    err);
 }
 
+static int take_gpu(struct feed *f, const struct journal_gpu *g, struct err *err)
+{
+    f->has_gpu = true;
+    return store_gpu_add(f->c, f->g->run, f->g->attempt, g, err);
+}
+
 static int take_checkpoint(struct feed *f, const struct journal_checkpoint *k, struct err *err)
 {
     char expected[64];
@@ -305,6 +314,17 @@ static int take_end(struct feed *f, const struct journal_end *e, struct err *err
                        err);
 }
 
+/* A newer worker's: no damage, but not passed over in silence. The first since the state was loaded is told. */
+static int take_other(struct feed *f, const char *kind, struct err *err)
+{
+    char text[128];
+    if (f->g->told_other)
+        return 0;
+    f->g->told_other = true;
+    snprintf(text, sizeof text, "records of kind %s are of a newer worker and passed over", kind);
+    return store_event_add(f->c, f->g->run, f->g->attempt, "journal_unknown", text, f->now_ms, err);
+}
+
 static int take_line(struct feed *f, const char *line, size_t size, struct err *err)
 {
     struct journal_record r;
@@ -323,12 +343,16 @@ static int take_line(struct feed *f, const char *line, size_t size, struct err *
         return take_step(f, &r.step, err);
     case JOURNAL_EVAL:
         return take_eval(f, &r.eval, err);
+    case JOURNAL_GPU:
+        return take_gpu(f, &r.gpu, err);
     case JOURNAL_CHECKPOINT:
         return take_checkpoint(f, &r.checkpoint, err);
     case JOURNAL_NOTE:
         return store_event_add(f->c, f->g->run, f->g->attempt, "note", r.note, f->now_ms, err);
     case JOURNAL_END:
         return take_end(f, &r.end, err);
+    case JOURNAL_OTHER:
+        return take_other(f, r.other, err);
     }
     return err_set(err, ERR_INTERNAL, "a journal record of kind %d", (int)r.kind);
 }
@@ -372,14 +396,16 @@ static int write_summary(struct feed *f, struct err *err)
     int rc = 0;
     if (f->news->steps > 0) {
         const struct journal_step *s = &f->news->last;
-        struct store_real loss = window_loss(&g->window), tok_s, step_ms;
-        window_speed(&g->window, &tok_s, &step_ms);
+        struct store_real loss = window_loss(&g->window);
+        struct window_pace pace = window_pace(&g->window);
         rc = sql_run_one(f->c, QUERY_INGEST_PROGRESS,
                          SQL_VALUES(SQL_INT(g->run), SQL_INT(s->step), SQL_REAL(s->epoch), SQL_INT(s->tokens),
-                                    SQL_REAL_KNOWN(loss), SQL_REAL(s->loss), SQL_REAL_KNOWN(tok_s),
-                                    SQL_REAL_KNOWN(step_ms)),
+                                    SQL_REAL_KNOWN(loss), SQL_REAL(s->loss), SQL_REAL_KNOWN(pace.tok_s),
+                                    SQL_REAL_KNOWN(pace.step_ms), SQL_REAL_KNOWN(pace.mfu)),
                          err);
     }
+    if (!rc && f->has_gpu)
+        rc = sql_run_one(f->c, QUERY_INGEST_ENERGY, SQL_VALUES(SQL_INT(g->run)), err);
     if (!rc && f->has_val) {
         sqlite3_stmt *st;
         rc = sql_open(f->c, QUERY_EVAL_BEST, SQL_VALUES(SQL_INT(g->run)), &st, err);

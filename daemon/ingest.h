@@ -1,10 +1,10 @@
 /* ingest.h: an attempt's journal into the store.
  *
  * The caller reads the journal file from the offset that ingest says and hands over what is there, in a write job;
- * whole lines are taken, a torn last line is left for the next time. Steps, evaluations, checkpoints, `start`, `end`,
- * the run's summary and the new offset are written together, so that after a crash offset and steps agree and reading
- * goes on where the database says. When the job fails (its run or its commit), nothing is lost: ask again with the same
- * object, it notices that the database is not where it thought and reloads itself.
+ * whole lines are taken, a torn last line is left for the next time. Steps, evaluations, looks at the GPU, checkpoints,
+ * `start`, `end`, the run's summary and the new offset are written together, so that after a crash offset and steps
+ * agree and reading goes on where the database says. When the job fails (its run or its commit), nothing is lost: ask
+ * again with the same object, it notices that the database is not where it thought and reloads itself.
  *
  * Damage is shown, never skipped in silence: a whole line that is no record, a line longer than JOURNAL_LINE_MAX, a
  * step that does not follow the one before, a second `start`, anything after `end`: the attempt is marked

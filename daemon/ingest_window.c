@@ -56,10 +56,11 @@ struct store_real window_loss(const struct ingest_window *w)
     return w->n ? (struct store_real){true, sum / (double)w->n} : (struct store_real){false, NAN};
 }
 
-void window_speed(const struct ingest_window *w, struct store_real *tok_s, struct store_real *step_ms)
+struct window_pace window_pace(const struct ingest_window *w)
 {
     size_t n = w->n < WINDOW_SPEED_STEPS ? w->n : WINDOW_SPEED_STEPS, counted = 0;
-    double ms = 0, tokens = 0;
+    double ms = 0, tokens = 0, mfu_ms = 0;
+    bool mfu_known = true;
     for (size_t i = 0; i < n; i++) {
         const struct window_step *s = &w->steps[w->start + w->n - 1 - i];
         if (!isfinite(s->ms) || !isfinite(s->tok_s) || s->ms < 0)
@@ -67,7 +68,11 @@ void window_speed(const struct ingest_window *w, struct store_real *tok_s, struc
         counted++;
         ms += s->ms;
         tokens += s->tok_s * s->ms / 1e3;
+        mfu_ms += s->mfu * s->ms;
+        mfu_known = mfu_known && s->mfu > 0 && isfinite(s->mfu);
     }
-    *tok_s = ms > 0 ? (struct store_real){true, tokens / ms * 1e3} : (struct store_real){false, NAN};
-    *step_ms = counted ? (struct store_real){true, ms / (double)counted} : (struct store_real){false, NAN};
+    const struct store_real unknown = {false, NAN};
+    return (struct window_pace){.tok_s = ms > 0 ? (struct store_real){true, tokens / ms * 1e3} : unknown,
+                                .step_ms = counted ? (struct store_real){true, ms / (double)counted} : unknown,
+                                .mfu = ms > 0 && mfu_known ? (struct store_real){true, mfu_ms / ms} : unknown};
 }

@@ -13,7 +13,11 @@ enum { WINDOW_EPOCH_SHARE = 20, WINDOW_SPEED_STEPS = 256 };
 
 struct window_step {
     int64_t tokens;
-    double loss, ms, tok_s;
+    double loss, ms, tok_s, mfu /* 0: not known */;
+};
+
+struct window_pace {
+    struct store_real tok_s, step_ms, mfu;
 };
 
 struct ingest_window {
@@ -28,7 +32,8 @@ void window_clear(struct ingest_window *w);
 int window_add(struct ingest_window *w, const struct window_step *step, int64_t tokens_per_epoch, struct err *err);
 /* Plain mean, unknown when empty. */
 struct store_real window_loss(const struct ingest_window *w);
-/* Tokens a second and milliseconds a step over the newest steps, at most WINDOW_SPEED_STEPS of them. */
-void window_speed(const struct ingest_window *w, struct store_real *tok_s, struct store_real *step_ms);
+/* Tokens a second, milliseconds a step and MFU over the newest steps, at most WINDOW_SPEED_STEPS of them: means over
+ * their time. MFU is unknown when it is for one of them. */
+struct window_pace window_pace(const struct ingest_window *w);
 
 #endif

@@ -33,9 +33,8 @@
 enum { GIVE_UP_MS = 5000, EXIT_CANNOT_SERVE = 1, EXIT_USAGE = 2 };
 
 static const struct http_route *const tables[] = {
-    api_status_routes,  api_runs_routes, api_submit_routes,
-    api_steps_routes,   api_log_routes,  api_import_routes,
-    api_compare_routes, stream_routes,   NULL,
+    api_status_routes, api_runs_routes,   api_submit_routes,  api_steps_routes, api_gpu_routes,
+    api_log_routes,    api_import_routes, api_compare_routes, stream_routes,    NULL,
 };
 
 struct program {
@@ -93,7 +92,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 
 static void describe_machine(struct program *p)
 {
-    const char *why;
+    struct err why = {0};
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     nvml_discover(&p->nvml, &why);
     p->bakad.nvml = &p->nvml;
@@ -103,7 +102,7 @@ static void describe_machine(struct program *p)
         p->bakad.machine.gpu_memory_mib[i] = (int64_t)(p->nvml.gpus[i].memory_bytes >> 20);
     p->bakad.memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
     log_event(LOG_LEVEL_INFO, "machine", "cpu_slots=%d gpus=%d nvml=\"%s\"", p->config.cpu_slots, p->nvml.gpu_count,
-              why);
+              why.message[0] ? why.message : "found");
 }
 
 /* A worker that can never start would let each run fail at its launch, so it is refused here, once. */

@@ -1,9 +1,11 @@
-/* nvml.h: the machine's GPUs, through NVIDIA's management library, which is opened at run time: where it is missing
- * there are no GPUs and nothing fails. Loop thread. */
+/* nvml.h: the machine's GPUs, through NVIDIA's management library (base/nvml.h): where it is missing there are no GPUs
+ * and nothing fails. Loop thread. */
 #ifndef BAKA_DAEMON_NVML_H
 #define BAKA_DAEMON_NVML_H
 
 #include <stdint.h>
+
+struct err;
 
 enum { NVML_TEXT_SIZE = 96 };
 
@@ -17,7 +19,7 @@ struct nvml {
     struct nvml_gpu gpus[64];
 };
 
-/* Fills out; gpu_count 0 when there is no library, no driver or no GPU. `why` tells which, for the log. */
-void nvml_discover(struct nvml *out, const char **why);
+/* Fills out; gpu_count 0 when there is no library, no driver or no GPU. `why` is filled in the first two cases. */
+void nvml_discover(struct nvml *out, struct err *why);
 
 #endif

@@ -46,6 +46,7 @@ static int read_attempt(sqlite3_stmt *st, struct store_attempt *out, struct err 
     a.exit_status = sql_int_known(st, 22);
     a.exit_signal = sql_int_known(st, 23);
     a.maxrss_bytes = sql_int_known(st, 24);
+    a.peak_flops = sql_real(st, 25);
     if (!a.end_text || !a.outcome) {
         attempt_finish(&a);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

@@ -21,7 +21,8 @@ struct store_attempt {
     char numerics_id[SHA256_HEX_SIZE]; /* "" until started */
     char device[64];
     int64_t threads, memory_bytes; /* STORE_UNKNOWN until started */
-    char end_reason[32];           /* the word of its journal's `end`, "" without one */
+    struct store_real peak_flops;
+    char end_reason[32]; /* the word of its journal's `end`, "" without one */
     char *end_text;
     char *outcome;                                  /* "" while active */
     int64_t claimed_ms, ended_ms;                   /* STORE_UNKNOWN */

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "schema/plan.h"
 
 void store_curve_finish(struct store_curve *v)
 {
@@ -17,6 +18,7 @@ void store_curve_finish(struct store_curve *v)
     free(v->grad_norm);
     free(v->ms);
     free(v->tok_s);
+    free(v->mfu);
     *v = (struct store_curve){0};
 }
 
@@ -165,6 +167,7 @@ static int allocate(struct store_curve *v, size_t n, unsigned columns, struct er
         .grad_norm = column(columns, COLUMN_GRAD_NORM, n, &ok),
         .ms = column(columns, COLUMN_MS, n, &ok),
         .tok_s = column(columns, COLUMN_TOK_S, n, &ok),
+        .mfu = column(columns, COLUMN_MFU, n, &ok),
     };
     return ok ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
 }
@@ -256,6 +259,27 @@ static int copy_tail(struct store_conn *c, int64_t run, const struct store_exten
     return rc < 0 ? rc : 0;
 }
 
+/* The MFU of the steps from `from` on, which are of one attempt: as its worker worked it out, to the bit. */
+static int derive_mfu(struct store_conn *c, int64_t run, int64_t attempt, size_t from, struct store_curve *v,
+                      struct err *err)
+{
+    sqlite3_stmt *st;
+    double flops_per_token = 0, peak_flops = 0;
+    int rc = sql_open(c, QUERY_ATTEMPT_PEAK, SQL_VALUES(SQL_INT(run), SQL_INT(attempt)), &st, err);
+    if (!rc)
+        rc = sql_step(c, st, err);
+    if (rc < 0)
+        return rc;
+    if (rc > 0) {
+        flops_per_token = sql_double(st, 0);
+        peak_flops = sql_double(st, 1);
+        sql_end(st);
+    }
+    for (size_t i = from; i < v->n; i++)
+        v->mfu[i] = plan_mfu(flops_per_token, v->tok_s[i], peak_flops);
+    return 0;
+}
+
 int store_curve_load_kept(struct store_conn *c, int64_t run, int64_t first, int64_t last, size_t limit,
                           unsigned columns, const bool *keep, size_t keep_n, struct store_curve *out, struct err *err)
 {
@@ -272,12 +296,17 @@ int store_curve_load_kept(struct store_conn *c, int64_t run, int64_t first, int6
     }
     if (limit == 0 || limit > most)
         limit = (size_t)most;
+    if (columns & COLUMN_MFU)
+        columns |= COLUMN_TOK_S;
     rc = allocate(&v, limit, columns, err);
     for (size_t i = 0; i < n && !rc && v.n < limit; i++) {
+        size_t from = v.n;
         if (e[i].chunk)
             rc = copy_chunk(c, &e[i], limit - v.n, columns, &v, err);
         else
             rc = copy_tail(c, run, &e[i], limit - v.n, &v, err);
+        if (!rc && v.mfu)
+            rc = derive_mfu(c, run, e[i].attempt, from, &v, err);
     }
     free(e);
     if (rc) {

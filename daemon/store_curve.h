@@ -17,8 +17,9 @@ enum store_column {
     COLUMN_GRAD_NORM = 1 << 4,
     COLUMN_MS = 1 << 5,
     COLUMN_TOK_S = 1 << 6,
+    COLUMN_MFU = 1 << 7, /* derived: takes COLUMN_TOK_S with it */
     COLUMNS_COMPARE = COLUMN_EPOCH | COLUMN_TOKENS | COLUMN_LOSS,
-    COLUMNS_ALL = (1 << 7) - 1
+    COLUMNS_ALL = (1 << 8) - 1
 };
 
 struct store_curve {
@@ -26,6 +27,7 @@ struct store_curve {
     int64_t *step;                                      /* ascending, always there */
     int64_t *tokens;                                    /* these: NULL unless asked for */
     double *epoch, *loss, *lr, *grad_norm, *ms, *tok_s; /* NaN where an import has none */
+    double *mfu;                                        /* 0 where it is not known */
 };
 void store_curve_finish(struct store_curve *v);
 

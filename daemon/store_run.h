@@ -37,7 +37,7 @@ struct store_run {
     int64_t attempts;                                                               /* claimed so far */
     int64_t step, total_steps, tokens_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
-        best_val_loss, tok_s, step_ms /* both over the same window as train_loss */;
+        best_val_loss, tok_s, step_ms, mfu /* the last three over the newest steps of that window */, energy_j;
     int64_t created_ms, started_ms, ended_ms; /* STORE_UNKNOWN */
     int64_t ran_ms;                           /* by its finished attempts */
     int64_t running_since_ms;                 /* STORE_UNKNOWN: no attempt runs */
@@ -119,7 +119,7 @@ struct store_event {
     char *kind, *from, *to, *text; /* from and to "" unless kind is "state" */
 };
 /* Kinds made by the store: submitted, imported, state, cancel_requested, attempt_ended, numerics_changed,
- * nondeterminism, replay_drift, journal_damaged, note. Others may be added. */
+ * nondeterminism, replay_drift, journal_damaged, journal_unknown, note. Others may be added. */
 int store_event_add(struct store_conn *c, int64_t id, int64_t attempt, const char *kind, const char *text,
                     int64_t now_ms, struct err *err);
 /* The newest `limit`, oldest first. */

@@ -32,6 +32,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/gpu_health.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -239,6 +240,12 @@ struct backend_ops {
     const char *(*device_kind)(const struct backend *b);
     /* Names and versions of the libraries that compute, for the numerics id: "onednn 2.6.3". */
     const char *(*library_versions)(const struct backend *b);
+    /* Dense FLOPs a second at most, in the arithmetic that this storage computes in: what MFU is measured by. 0 where
+     * there is no honest number, as on a CPU. */
+    double (*peak_flops)(const struct backend *b); /* composed default: 0 */
+    /* One look at the device, at any time, also while steps are outstanding: some milliseconds of the host's time, none
+     * of the device's. False: it has nothing to tell. */
+    bool (*health)(struct backend *b, struct gpu_health *out); /* composed default: false */
     /* One zeroed block, aligned to 256 bytes, once per backend. */
     int (*arena)(struct backend *b, size_t bytes, void **base, struct err *err);
     void (*upload)(struct backend *b, void *dst, const void *host_src, size_t bytes);

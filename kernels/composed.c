@@ -1,4 +1,5 @@
-/* composed.c: operators that can be made of others, for backends that have no fused form. */
+/* composed.c: operators that can be made of others, for backends that have no fused form, and what a backend says that
+ * has nothing to say. */
 #include "kernels/backend.h"
 
 static void ffn_up_forward(struct backend *b, const struct ffn_up_args *a)
@@ -34,10 +35,27 @@ static void ffn_up_backward(struct backend *b, const struct ffn_up_backward_args
     b->ops->linear_backward(b, &up);
 }
 
+static double peak_flops(const struct backend *b)
+{
+    (void)b;
+    return 0;
+}
+
+static bool health(struct backend *b, struct gpu_health *out)
+{
+    (void)b;
+    (void)out;
+    return false;
+}
+
 void backend_fill_composed(struct backend_ops *ops)
 {
     if (!ops->ffn_up_forward)
         ops->ffn_up_forward = ffn_up_forward;
     if (!ops->ffn_up_backward)
         ops->ffn_up_backward = ffn_up_backward;
+    if (!ops->peak_flops)
+        ops->peak_flops = peak_flops;
+    if (!ops->health)
+        ops->health = health;
 }

@@ -3,24 +3,38 @@
  *
  * Kinds and keys (docs/architecture.md shows one of each):
  *   start       attempt resume_step spec_hash data_hash numerics_id build backend device threads micro_batch params
- *               tokens_per_epoch steps_per_epoch total_steps memory_bytes pid time
- *   step        step epoch tokens loss lr grad_norm ms tok_s
+ *               tokens_per_epoch steps_per_epoch total_steps memory_bytes pid time flops_per_token peak_flops (the
+ *               device's dense rate for the run's arithmetic; null where there is no honest one)
+ *   step        step epoch tokens loss lr grad_norm ms tok_s mfu (plan_mfu(); absent where peak_flops is null)
  *   eval        step epoch tokens split loss perplexity bits_per_byte (null unless bytes are known) predictions ms
+ *   gpu         step time memory_used memory_total temperature_c sm_clock_mhz power_w energy_j throttle ecc_uncorrected
+ *               xid: struct gpu_health, null where not known, throttle as a list of words
  *   checkpoint  step path bytes ms
  *   note        text
  *   end         reason step text     reason: one of enum journal_end_reason
- * The first key of each line is "kind". Non-finite numbers are the strings "nan", "inf", "-inf".
+ * The first key of each line is "kind"; a kind that is not one of these is of a newer worker and says nothing here.
+ * Non-finite numbers are the strings "nan", "inf", "-inf".
  */
 #ifndef BAKA_SCHEMA_JOURNAL_H
 #define BAKA_SCHEMA_JOURNAL_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include "base/gpu_health.h"
 #include "base/sha256.h"
 
 struct err;
 
-enum journal_kind { JOURNAL_START, JOURNAL_STEP, JOURNAL_EVAL, JOURNAL_CHECKPOINT, JOURNAL_NOTE, JOURNAL_END };
+enum journal_kind {
+    JOURNAL_START,
+    JOURNAL_STEP,
+    JOURNAL_EVAL,
+    JOURNAL_GPU,
+    JOURNAL_CHECKPOINT,
+    JOURNAL_NOTE,
+    JOURNAL_END,
+    JOURNAL_OTHER /* of a newer worker: read, never written */
+};
 
 enum journal_end_reason {
     END_FINISHED,       /* all steps done */
@@ -43,17 +57,23 @@ struct journal_start {
     int threads;
     int64_t micro_batch, params, tokens_per_epoch, steps_per_epoch, total_steps, memory_bytes, pid;
     int64_t time_ms;
+    double flops_per_token, peak_flops; /* 0: not known */
 };
 
 struct journal_step {
     int64_t step, tokens;
-    double epoch, loss, lr, grad_norm, ms, tok_s;
+    double epoch, loss, lr, grad_norm, ms, tok_s, mfu /* 0: not known */;
 };
 
 struct journal_eval {
     int64_t step, tokens, predictions;
     double epoch, loss, perplexity, bits_per_byte /* NaN: not known */, ms;
     char split[16]; /* "val", "train" */
+};
+
+struct journal_gpu {
+    int64_t step, time_ms; /* the newest step done, when it was looked at */
+    struct gpu_health health;
 };
 
 struct journal_checkpoint {
@@ -68,15 +88,19 @@ struct journal_end {
     char text[512];
 };
 
+enum { JOURNAL_KIND_SIZE = 32 };
+
 struct journal_record {
     enum journal_kind kind;
     union {
         struct journal_start start;
         struct journal_step step;
         struct journal_eval eval;
+        struct journal_gpu gpu;
         struct journal_checkpoint checkpoint;
         struct journal_end end;
         char note[512];
+        char other[JOURNAL_KIND_SIZE]; /* its kind */
     };
 };
 

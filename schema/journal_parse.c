@@ -1,7 +1,7 @@
 /* journal_parse.c: a line of the journal to a record. Step lines, nearly all of a journal, are scanned for their fixed
  * keys in the order in which journal_print writes them; whatever the scanner does not know goes through the strict JSON
- * reader, and both give the same records. Keys that are not known are passed over, so that a newer worker may say more;
- * a key that is missing or of a wrong type, or a kind that is not known, is damage. */
+ * reader, and both give the same records. Keys and kinds that are not known are passed over, so that a newer worker may
+ * say more; a key that is missing (but those that workers did not always write) or of a wrong type is damage. */
 #include "schema/journal.h"
 
 #include <limits.h>
@@ -61,13 +61,14 @@ static bool scan_double(struct scan *s, double *out)
 static bool scan_step(const char *line, size_t size, struct journal_step *out)
 {
     struct scan s = {.at = line, .end = line + size};
-    struct journal_step r;
+    struct journal_step r = {0};
     bool fine = SCAN_TEXT(&s, "{\"kind\":\"step\",\"step\":") && scan_count(&s, &r.step) && r.step > 0 &&
                 SCAN_TEXT(&s, ",\"epoch\":") && scan_double(&s, &r.epoch) && SCAN_TEXT(&s, ",\"tokens\":") &&
                 scan_count(&s, &r.tokens) && SCAN_TEXT(&s, ",\"loss\":") && scan_double(&s, &r.loss) &&
                 SCAN_TEXT(&s, ",\"lr\":") && scan_double(&s, &r.lr) && SCAN_TEXT(&s, ",\"grad_norm\":") &&
                 scan_double(&s, &r.grad_norm) && SCAN_TEXT(&s, ",\"ms\":") && scan_double(&s, &r.ms) &&
-                SCAN_TEXT(&s, ",\"tok_s\":") && scan_double(&s, &r.tok_s) && SCAN_TEXT(&s, "}") && s.at == s.end;
+                SCAN_TEXT(&s, ",\"tok_s\":") && scan_double(&s, &r.tok_s) &&
+                (!SCAN_TEXT(&s, ",\"mfu\":") || scan_double(&s, &r.mfu)) && SCAN_TEXT(&s, "}") && s.at == s.end;
     if (fine)
         *out = r;
     return fine;
@@ -91,11 +92,32 @@ static void read_double(struct reader *r, const char *key, double *out)
         r->bad_key = key;
 }
 
+/* null, or a key that older workers did not write: `unknown`. */
+static void read_double_known(struct reader *r, const char *key, double unknown, double *out)
+{
+    const cJSON *item = find(r, key);
+    if (r->bad_key)
+        return;
+    *out = unknown;
+    if (item && !cJSON_IsNull(item))
+        read_double(r, key, out);
+}
+
 static void read_count(struct reader *r, const char *key, int64_t min, int64_t *out)
 {
     const cJSON *item = find(r, key);
     if (!r->bad_key && (!cJSON_IsNumber(item) || !json_read_int64(item, out) || *out < min))
         r->bad_key = key;
+}
+
+static void read_count_known(struct reader *r, const char *key, int64_t *out)
+{
+    const cJSON *item = find(r, key);
+    if (r->bad_key)
+        return;
+    *out = GPU_UNKNOWN;
+    if (item && !cJSON_IsNull(item))
+        read_count(r, key, 0, out);
 }
 
 static void read_int(struct reader *r, const char *key, int min, int *out)
@@ -138,6 +160,8 @@ static void read_start(struct reader *r, struct journal_start *s)
     read_count(r, "memory_bytes", 0, &s->memory_bytes);
     read_count(r, "pid", 0, &s->pid);
     read_count(r, "time", 0, &s->time_ms);
+    read_double_known(r, "flops_per_token", 0, &s->flops_per_token);
+    read_double_known(r, "peak_flops", 0, &s->peak_flops);
 }
 
 static void read_step(struct reader *r, struct journal_step *s)
@@ -150,6 +174,7 @@ static void read_step(struct reader *r, struct journal_step *s)
     read_double(r, "grad_norm", &s->grad_norm);
     read_double(r, "ms", &s->ms);
     read_double(r, "tok_s", &s->tok_s);
+    read_double_known(r, "mfu", 0, &s->mfu);
 }
 
 static void read_eval(struct reader *r, struct journal_eval *e)
@@ -166,6 +191,47 @@ static void read_eval(struct reader *r, struct journal_eval *e)
         read_double(r, "bits_per_byte", &e->bits_per_byte);
     read_count(r, "predictions", 0, &e->predictions);
     read_double(r, "ms", &e->ms);
+}
+
+/* Words that are not known are a newer worker's. */
+static void read_throttle(struct reader *r, int64_t *out)
+{
+    const cJSON *list = find(r, "throttle"), *item;
+    if (r->bad_key)
+        return;
+    *out = GPU_UNKNOWN;
+    if (!list || cJSON_IsNull(list))
+        return;
+    int64_t reasons = 0;
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsString(item)) {
+            r->bad_key = "throttle";
+            return;
+        }
+        enum gpu_throttle reason = gpu_throttle_parse(item->valuestring);
+        if (reason != GPU_THROTTLES)
+            reasons |= INT64_C(1) << reason;
+    }
+    if (cJSON_IsArray(list))
+        *out = reasons;
+    else
+        r->bad_key = "throttle";
+}
+
+static void read_gpu(struct reader *r, struct journal_gpu *g)
+{
+    struct gpu_health *h = &g->health;
+    read_count(r, "step", 0, &g->step);
+    read_count(r, "time", 0, &g->time_ms);
+    read_count_known(r, "memory_used", &h->memory_used);
+    read_count_known(r, "memory_total", &h->memory_total);
+    read_count_known(r, "temperature_c", &h->temperature_c);
+    read_count_known(r, "sm_clock_mhz", &h->sm_clock_mhz);
+    read_double_known(r, "power_w", NAN, &h->power_w);
+    read_double_known(r, "energy_j", NAN, &h->energy_j);
+    read_throttle(r, &h->throttle);
+    read_count_known(r, "ecc_uncorrected", &h->ecc_uncorrected);
+    read_count_known(r, "xid", &h->xid);
 }
 
 static void read_checkpoint(struct reader *r, struct journal_checkpoint *c)
@@ -191,9 +257,16 @@ static void read_end(struct reader *r, struct journal_end *e)
 }
 
 static const char *const kind_words[] = {
-    [JOURNAL_START] = "start",           [JOURNAL_STEP] = "step", [JOURNAL_EVAL] = "eval",
+    [JOURNAL_START] = "start",           [JOURNAL_STEP] = "step", [JOURNAL_EVAL] = "eval", [JOURNAL_GPU] = "gpu",
     [JOURNAL_CHECKPOINT] = "checkpoint", [JOURNAL_NOTE] = "note", [JOURNAL_END] = "end",
 };
+
+static void read_other(struct reader *r, char out[JOURNAL_KIND_SIZE])
+{
+    read_string(r, "kind", out, JOURNAL_KIND_SIZE);
+    if (!r->bad_key && (!*out || strspn(out, "abcdefghijklmnopqrstuvwxyz_") != strlen(out)))
+        r->bad_key = "kind";
+}
 
 static void read_record(struct reader *r, struct journal_record *out)
 {
@@ -201,10 +274,6 @@ static void read_record(struct reader *r, struct journal_record *out)
     int index = 0;
     while (index <= JOURNAL_END && !(cJSON_IsString(kind) && strcmp(kind->valuestring, kind_words[index]) == 0))
         index++;
-    if (index > JOURNAL_END) {
-        r->bad_key = "kind";
-        return;
-    }
     out->kind = (enum journal_kind)index;
     switch (out->kind) {
     case JOURNAL_START:
@@ -216,6 +285,9 @@ static void read_record(struct reader *r, struct journal_record *out)
     case JOURNAL_EVAL:
         read_eval(r, &out->eval);
         break;
+    case JOURNAL_GPU:
+        read_gpu(r, &out->gpu);
+        break;
     case JOURNAL_CHECKPOINT:
         read_checkpoint(r, &out->checkpoint);
         break;
@@ -224,6 +296,9 @@ static void read_record(struct reader *r, struct journal_record *out)
         break;
     case JOURNAL_END:
         read_end(r, &out->end);
+        break;
+    case JOURNAL_OTHER:
+        read_other(r, out->other);
         break;
     }
 }

@@ -85,6 +85,28 @@ static void put_double(struct line *l, const char *key, double value)
     put(l, "\"", !finite);
 }
 
+static void put_null(struct line *l, const char *key)
+{
+    put_key(l, key);
+    put(l, "null", 4);
+}
+
+static void put_double_known(struct line *l, const char *key, double value, bool known)
+{
+    if (known)
+        put_double(l, key, value);
+    else
+        put_null(l, key);
+}
+
+static void put_integer_known(struct line *l, const char *key, int64_t value)
+{
+    if (value == GPU_UNKNOWN)
+        put_null(l, key);
+    else
+        put_integer(l, key, value);
+}
+
 static void put_start(struct line *l, const struct journal_start *s)
 {
     put_string(l, "kind", "start", 5);
@@ -105,6 +127,8 @@ static void put_start(struct line *l, const struct journal_start *s)
     put_integer(l, "memory_bytes", s->memory_bytes);
     put_integer(l, "pid", s->pid);
     put_integer(l, "time", s->time_ms);
+    put_double_known(l, "flops_per_token", s->flops_per_token, s->flops_per_token != 0);
+    put_double_known(l, "peak_flops", s->peak_flops, s->peak_flops != 0);
 }
 
 static void put_step(struct line *l, const struct journal_step *s)
@@ -118,6 +142,8 @@ static void put_step(struct line *l, const struct journal_step *s)
     put_double(l, "grad_norm", s->grad_norm);
     put_double(l, "ms", s->ms);
     put_double(l, "tok_s", s->tok_s);
+    if (s->mfu != 0)
+        put_double(l, "mfu", s->mfu);
 }
 
 static void put_eval(struct line *l, const struct journal_eval *e)
@@ -129,14 +155,48 @@ static void put_eval(struct line *l, const struct journal_eval *e)
     put_string(l, "split", e->split, sizeof e->split);
     put_double(l, "loss", e->loss);
     put_double(l, "perplexity", e->perplexity);
-    if (isnan(e->bits_per_byte)) {
-        put_key(l, "bits_per_byte");
-        put(l, "null", 4);
-    } else {
-        put_double(l, "bits_per_byte", e->bits_per_byte);
-    }
+    put_double_known(l, "bits_per_byte", e->bits_per_byte, !isnan(e->bits_per_byte));
     put_integer(l, "predictions", e->predictions);
     put_double(l, "ms", e->ms);
+}
+
+static void put_throttle(struct line *l, int64_t reasons)
+{
+    const char *before = "";
+    if (reasons == GPU_UNKNOWN) {
+        put_null(l, "throttle");
+        return;
+    }
+    put_key(l, "throttle");
+    put(l, "[", 1);
+    for (int i = 0; i < GPU_THROTTLES; i++) {
+        const char *word = gpu_throttle_word((enum gpu_throttle)i);
+        if (!(reasons & INT64_C(1) << i))
+            continue;
+        put(l, before, strlen(before));
+        put(l, "\"", 1);
+        put(l, word, strlen(word));
+        put(l, "\"", 1);
+        before = ",";
+    }
+    put(l, "]", 1);
+}
+
+static void put_gpu(struct line *l, const struct journal_gpu *g)
+{
+    const struct gpu_health *h = &g->health;
+    put_string(l, "kind", "gpu", 3);
+    put_integer(l, "step", g->step);
+    put_integer(l, "time", g->time_ms);
+    put_integer_known(l, "memory_used", h->memory_used);
+    put_integer_known(l, "memory_total", h->memory_total);
+    put_integer_known(l, "temperature_c", h->temperature_c);
+    put_integer_known(l, "sm_clock_mhz", h->sm_clock_mhz);
+    put_double_known(l, "power_w", h->power_w, !isnan(h->power_w));
+    put_double_known(l, "energy_j", h->energy_j, !isnan(h->energy_j));
+    put_throttle(l, h->throttle);
+    put_integer_known(l, "ecc_uncorrected", h->ecc_uncorrected);
+    put_integer_known(l, "xid", h->xid);
 }
 
 static void put_checkpoint(struct line *l, const struct journal_checkpoint *c)
@@ -162,6 +222,9 @@ size_t journal_print(const struct journal_record *r, char out[JOURNAL_LINE_MAX])
     case JOURNAL_EVAL:
         put_eval(&l, &r->eval);
         break;
+    case JOURNAL_GPU:
+        put_gpu(&l, &r->gpu);
+        break;
     case JOURNAL_CHECKPOINT:
         put_checkpoint(&l, &r->checkpoint);
         break;
@@ -174,6 +237,9 @@ size_t journal_print(const struct journal_record *r, char out[JOURNAL_LINE_MAX])
         put_string(&l, "reason", journal_end_reason_word(r->end.reason), 32);
         put_integer(&l, "step", r->end.step);
         put_string(&l, "text", r->end.text, sizeof r->end.text);
+        break;
+    case JOURNAL_OTHER:
+        put_string(&l, "kind", r->other, sizeof r->other);
         break;
     }
     put(&l, "}\n", 3); /* with the NUL */

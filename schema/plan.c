@@ -303,3 +303,8 @@ const struct plan_buffer *plan_find_buffer(const struct plan *p, const char *nam
             return &p->buffers[i];
     return NULL;
 }
+
+double plan_mfu(double flops_per_token, double tok_s, double peak_flops)
+{
+    return peak_flops > 0 ? flops_per_token * tok_s / peak_flops : 0;
+}

@@ -112,6 +112,9 @@ const struct plan_parameter *plan_find_parameter(const struct plan *p, const cha
 const struct plan_buffer *plan_find_buffer(const struct plan *p, const char *name);
 /* "parameters", "gradients", ... */
 const char *plan_class_word(enum plan_class class);
+/* Model FLOPs utilisation (Chowdhery et al. 2022, appendix B, with flops_per_token as above): the share of the device's
+ * peak that the model's own arithmetic takes at this pace. 0 where the peak is not known (0). */
+double plan_mfu(double flops_per_token, double tok_s, double peak_flops);
 /* {"params","params_non_embedding","flops_per_token","micro_batch","d_ff","vocab",
  *  "bytes":{"total","arena","parameters",...}}. Caller deletes. */
 cJSON *plan_to_json(const struct plan *p);

@@ -187,6 +187,34 @@ SELECT step, loss, tokens, epoch FROM steps_chunk WHERE id = ?1;
 -- name: CHUNK_ALL
 SELECT step, loss, tokens, epoch, lr, grad_norm, ms, tok_s FROM steps_chunk WHERE id = ?1;
 
+-- name: ATTEMPT_PEAK
+SELECT r.flops_per_token, a.peak_flops
+FROM attempts a JOIN runs r ON r.id = a.run
+WHERE a.run = ?1 AND a.n = ?2 AND a.peak_flops IS NOT NULL;
+
+-- the GPU's health ------------------------------------------------------------------------------------------------
+
+-- name: GPU_INSERT
+INSERT OR REPLACE INTO gpu_samples (run, attempt, step, time_ms, memory_used, memory_total, temperature_c, sm_clock_mhz,
+                                    power_w, energy_j, throttle, ecc_uncorrected, xid)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13);
+
+-- name: GPU_LIST
+SELECT attempt, step, time_ms, memory_used, memory_total, temperature_c, sm_clock_mhz, power_w, energy_j, throttle,
+       ecc_uncorrected, xid
+FROM gpu_samples WHERE run = ?1 ORDER BY attempt, step, time_ms;
+
+-- The newest of each attempt: the last row of its part of the primary key.
+
+-- name: GPU_NEWEST
+SELECT s.attempt, s.step, s.time_ms, s.memory_used, s.memory_total, s.temperature_c, s.sm_clock_mhz, s.power_w,
+       s.energy_j, s.throttle, s.ecc_uncorrected, s.xid
+FROM attempts a
+JOIN gpu_samples s ON s.run = a.run AND s.attempt = a.n
+     AND (s.step, s.time_ms) = (SELECT step, time_ms FROM gpu_samples WHERE run = a.run AND attempt = a.n
+                                ORDER BY step DESC, time_ms DESC LIMIT 1)
+WHERE a.run = ?1 ORDER BY a.n;
+
 -- ingest ----------------------------------------------------------------------------------------------------------
 
 -- name: INGEST_GET
@@ -203,11 +231,15 @@ UPDATE attempts SET journal_offset = ?3, last_step = ?4 WHERE run = ?1 AND n = ?
 
 -- name: INGEST_START
 UPDATE attempts
-SET started = 1, resume_step = ?3, last_step = ?3, numerics_id = ?4, device = ?5, threads = ?6, memory_bytes = ?7
+SET started = 1, resume_step = ?3, last_step = ?3, numerics_id = ?4, device = ?5, threads = ?6, memory_bytes = ?7,
+    peak_flops = ?8
 WHERE run = ?1 AND n = ?2;
 
 -- name: INGEST_START_RUN
-UPDATE runs SET total_steps = ?2, tokens_per_epoch = ?3, steps_per_epoch = ?4, params = ?5 WHERE id = ?1;
+UPDATE runs
+SET total_steps = ?2, tokens_per_epoch = ?3, steps_per_epoch = ?4, params = ?5,
+    flops_per_token = coalesce(?6, flops_per_token)
+WHERE id = ?1;
 
 -- name: INGEST_END
 UPDATE attempts SET end_reason = ?3, end_text = ?4 WHERE run = ?1 AND n = ?2;
@@ -217,7 +249,13 @@ UPDATE attempts SET journal_damaged = 1 WHERE run = ?1 AND n = ?2;
 
 -- name: INGEST_PROGRESS
 UPDATE runs
-SET step = ?2, epoch = ?3, tokens = ?4, train_loss = ?5, last_loss = ?6, tok_s = ?7, step_ms = ?8
+SET step = ?2, epoch = ?3, tokens = ?4, train_loss = ?5, last_loss = ?6, tok_s = ?7, step_ms = ?8, mfu = ?9
+WHERE id = ?1;
+
+-- name: INGEST_ENERGY
+UPDATE runs
+SET energy_j = (SELECT sum((SELECT max(s.energy_j) FROM gpu_samples s WHERE s.run = a.run AND s.attempt = a.n))
+                FROM attempts a WHERE a.run = ?1)
 WHERE id = ?1;
 
 -- name: INGEST_VAL

@@ -1,6 +1,8 @@
 /* train_loop.c: see train_loop.h. After a step, in this order: its record, its evaluation, its checkpoint. So a
  * checkpoint at step S is never ahead of what S owes the journal, and a resumed attempt goes on with S + 1.
  *
+ * Now and then a look at the device's health follows a step's record.
+ *
  * A backend that works on its own is given the next step before the results of this one are waited for, unless
  * something is due after this one: an evaluation or a checkpoint sees the model as its step left it. */
 #include "worker/train_loop.h"
@@ -86,6 +88,7 @@ static int finish_step(struct loop *l, struct journal_step *out, struct err *err
     out->grad_norm = r.grad_norm;
     out->ms = us / 1e3;
     out->tok_s = (double)p->predictions / (us / 1e6);
+    out->mfu = plan_mfu(l->t->plan.flops_per_token, out->tok_s, l->t->peak_flops);
     return 0;
 }
 
@@ -162,6 +165,9 @@ static int finish(struct loop *l, bool *diverged, struct err *err)
     if (rc != 0)
         return rc;
     t->step++;
+    rc = health_record_if_due(&t->health, t->step, l->done_us, err);
+    if (rc != 0)
+        return rc;
     if (!isfinite(r.step.loss) || !isfinite(r.step.grad_norm)) {
         const char *what = isfinite(r.step.loss) ? "gradient norm" : "loss";
         *diverged = t->spec.train.on_nonfinite == NONFINITE_STOP;

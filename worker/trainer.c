@@ -145,7 +145,10 @@ static int open_backend(struct trainer *t, struct err *err)
     t->blame = END_BACKEND_ERROR;
     const struct backend_options options = {
         .storage = t->device.storage, .threads = t->threads, .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE]};
-    return backend_open(t->device.backend, &options, &t->backend, err);
+    rc = backend_open(t->device.backend, &options, &t->backend, err);
+    if (rc == 0)
+        t->peak_flops = t->backend->ops->peak_flops(t->backend);
+    return rc;
 }
 
 static int write_start(struct trainer *t, struct err *err)
@@ -173,7 +176,9 @@ static int write_start(struct trainer *t, struct err *err)
                                 .total_steps = t->total_steps,
                                 .memory_bytes = (int64_t)t->plan.bytes.total,
                                 .pid = getpid(),
-                                .time_ms = clock_wall_ms()};
+                                .time_ms = clock_wall_ms(),
+                                .flops_per_token = t->plan.flops_per_token,
+                                .peak_flops = t->peak_flops};
     snprintf(s->spec_hash, sizeof s->spec_hash, "%s", n.spec_hash);
     snprintf(s->data_hash, sizeof s->data_hash, "%s", n.data_hash);
     snprintf(s->numerics_id, sizeof s->numerics_id, "%s", t->numerics_id);
@@ -198,6 +203,7 @@ static int make_model(struct trainer *t, struct err *err)
     int rc = model_create(&t->spec, &t->plan, t->backend, &t->model, err);
     if (rc != 0)
         return rc;
+    t->health = (struct health){.backend = t->backend, .journal = t->journal};
     t->backend = NULL;
     size_t rows = (size_t)(t->spec.train.batch > t->plan.micro_batch ? t->spec.train.batch : t->plan.micro_batch);
     size_t n = rows * (size_t)t->spec.train.seq_len;
@@ -301,6 +307,23 @@ static void release(struct trainer *t)
     journal_writer_close(t->journal);
 }
 
+/* The last look at the device is the one that may tell why the steps failed; then the journal's own error is nothing.
+ */
+static int train(struct trainer *t, enum journal_end_reason *reason, struct err *err)
+{
+    t->blame = END_INTERNAL_ERROR;
+    int rc = health_record(&t->health, t->step, clock_monotonic_us(), err);
+    if (rc != 0)
+        return rc;
+    rc = train_loop_run(t, reason, err);
+    if (rc != 0) {
+        health_record(&t->health, t->step, clock_monotonic_us(), NULL);
+        return rc;
+    }
+    t->blame = END_INTERNAL_ERROR;
+    return health_record(&t->health, t->step, clock_monotonic_us(), err);
+}
+
 int trainer_run(const struct arguments *args, int keeper_pid)
 {
     struct trainer t = {.args = args};
@@ -313,7 +336,7 @@ int trainer_run(const struct arguments *args, int keeper_pid)
     enum journal_end_reason reason = END_FINISHED;
     int rc = start(&t, &err);
     if (rc == 0)
-        rc = train_loop_run(&t, &reason, &err);
+        rc = train(&t, &reason, &err);
     int status = rc == 0 ? end(&t, reason, err.message[0] ? &err : NULL) : end(&t, reason_of(&t, &err), &err);
     release(&t);
     return status;

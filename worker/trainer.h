@@ -11,6 +11,7 @@
 #include "text/order.h"
 #include "text/token_file.h"
 #include "worker/device.h"
+#include "worker/health.h"
 
 struct arguments;
 struct backend;
@@ -30,6 +31,8 @@ struct trainer {
     struct plan plan;
     struct backend *backend; /* until the model takes it */
     struct model *model;
+    struct health health; /* of the model's backend; there when the model is */
+    double peak_flops;    /* the device's, 0: not known */
     struct order *order;
     struct checkpoint *resumed; /* closed when it was restored */
     struct order_batch batch;   /* room for batch (and micro_batch) rows */

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/health.h"
 #include "kernels/cuda/step.h"
 
 struct cuda_backend {
@@ -15,6 +16,8 @@ struct cuda_backend {
     int lane;
     char kind[128], libraries[160];
     int multiprocessors, capability;
+    double peak_flops;
+    struct cuda_health health;
 
     void *arena;
     unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', the step's values */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/gemm_tune.h"
+#include "kernels/cuda/peak.h"
 #include "kernels/cuda/table.h"
 
 enum { ALIGNMENT = 256, GEMM_WORKSPACE = 32 << 20 /* a lane's */ };
@@ -140,6 +141,16 @@ static const char *library_versions(const struct backend *b)
     return ((const struct cuda_backend *)b)->libraries;
 }
 
+static double peak_flops(const struct backend *b)
+{
+    return ((const struct cuda_backend *)b)->peak_flops;
+}
+
+static bool health(struct backend *b, struct gpu_health *out)
+{
+    return cuda_health_sample(&((struct cuda_backend *)b)->health, out);
+}
+
 static int arena(struct backend *b, size_t bytes, void **base, struct err *err)
 {
     struct cuda_backend *c = (struct cuda_backend *)b;
@@ -172,6 +183,7 @@ static void cuda_close(struct backend *b)
         return;
     if (c->stream)
         cudaStreamSynchronize(c->stream);
+    cuda_health_close(&c->health);
     cuda_steps_finish(&c->steps);
     cuda_gemm_destroy(c->gemms);
     cudaFree(c->arena);
@@ -287,6 +299,22 @@ static cudaError_t make_lanes(struct cuda_backend *c)
     return rc;
 }
 
+/* What is known of the GPU beside its name; nothing of it can fail the opening. */
+static void describe(struct cuda_backend *c, const struct cudaDeviceProp *properties)
+{
+    char pci_bus_id[32];
+    int clock_khz = 0;
+    c->multiprocessors = properties->multiProcessorCount;
+    c->capability = 10 * properties->major + properties->minor;
+    snprintf(c->kind, sizeof c->kind, "%.127s", properties->name);
+    if (cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0) == cudaSuccess)
+        c->peak_flops =
+            cuda_peak_flops(c->kind, c->capability, c->multiprocessors, clock_khz, c->base.storage == DTYPE_BF16);
+    if (cudaDeviceGetPCIBusId(pci_bus_id, sizeof pci_bus_id, 0) == cudaSuccess)
+        cuda_health_open(&c->health, pci_bus_id);
+    cudaGetLastError();
+}
+
 static int set_up(struct cuda_backend *c, const struct backend_options *options, struct err *err)
 {
     struct cudaDeviceProp properties;
@@ -299,9 +327,7 @@ static int set_up(struct cuda_backend *c, const struct backend_options *options,
     if (started != cudaSuccess)
         return err_set(err, started == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
                        "%s does not start: %s", properties.name, cudaGetErrorString(started));
-    c->multiprocessors = properties.multiProcessorCount;
-    c->capability = 10 * properties.major + properties.minor;
-    snprintf(c->kind, sizeof c->kind, "%.127s", properties.name);
+    describe(c, &properties);
     rc = take_memory(c, options->workspace_bytes, err);
     if (rc == 0)
         rc = cuda_steps_init(&c->steps, err);
@@ -339,6 +365,8 @@ static int cuda_open(const struct backend_options *options, struct backend **out
         .close = cuda_close,
         .device_kind = device_kind,
         .library_versions = library_versions,
+        .peak_flops = peak_flops,
+        .health = health,
         .arena = arena,
         .tune = tune,
     };

@@ -164,6 +164,31 @@ class Train:
             assert p.wait(120) == 0, r.log()
             self.same(r)
 
+    # ---- health
+
+    def health(self):
+        run = self.reference()
+        journal = run.journal()
+        start, steps, seen = (of_kind(journal, kind) for kind in ("start", "step", "gpu"))
+        if not seen:
+            raise Skip("NVML is not to be had")
+        assert start[0]["flops_per_token"] > 0 and start[0]["peak_flops"], f"no peak is known for {start[0]['device']}"
+        assert all(0 < s["mfu"] < 1 for s in steps), [s for s in steps if not 0 < s.get("mfu", 0) < 1][:3]
+        assert (seen[0]["step"], seen[-1]["step"]) == (0, 1500), seen
+        for s in seen:
+            assert 0 < s["memory_used"] <= s["memory_total"] and 10 < s["temperature_c"] < 110, s
+            assert 10 < s["power_w"] < 2000 and 100 < s["sm_clock_mhz"] < 5000, s
+            assert isinstance(s["throttle"], list) and s["xid"] in (0, None) and not s["ecc_uncorrected"], s
+        joules = [s["energy_j"] for s in seen]
+        seconds = sum(s["ms"] for s in steps) / 1000
+        assert 0 <= joules[0] < joules[-1] and joules == sorted(joules), joules
+        assert 10 < (joules[-1] - joules[0]) / seconds < 3000, f"{joules[-1]:.0f} J in {seconds:.1f} s"
+        took = [float(ms) for ms in re.findall(r"gpu_looked_at .*ms=([0-9.]+)", run.log())]
+        text = (f"MFU {max(s['mfu'] for s in steps):.2%} at most, {seen[-1]['power_w']:.0f} W, {joules[-1]:.0f} J, "
+                f"throttle {seen[-1]['throttle']}; a look takes {', '.join(f'{t:.1f}' for t in took)} ms")
+        assert len(took) == len(seen) and max(took) < 20, text
+        return text
+
     # ---- faults
 
     def too_large(self):
@@ -284,6 +309,7 @@ def main():
         stage.case("kill -9 and resume", t.kills)
         stage.case("SIGTERM and resume", t.stop)
         stage.case("two at once", t.together)
+        stage.case("MFU, energy and health", t.health)
         stage.case("larger than the GPU", t.too_large)
         stage.case("larger than its share", t.share)
         stage.case("no GPU visible", t.hidden)

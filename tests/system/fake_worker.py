@@ -7,6 +7,7 @@ It is told what to do by the run's name, words joined by '.', each a letter and 
   x3     exits with this status after its steps, without an `end`
   s11    kills itself with this signal at step r (default: the last)
   h1     ignores SIGTERM                              t1    leaves a torn line behind before it goes
+  g7     has a GPU that is seen at the start and at the end, and reports Xid 7 (0: none); MFU is 0.4
   c1     calls its checkpoint bad when it is resumed from one made by attempt 1
 End reasons: ediverged ebad_data edisk_full ebad_spec einternal_error.
 The keeper is a parent process, as with baka-worker: it holds the lock and writes exit.json.
@@ -51,6 +52,12 @@ class Trainer:
         (folder / "manifest.json").write_text("{}")
         self.put(kind="checkpoint", step=step, path=path, bytes=2, ms=0.1)
 
+    def gpu(self, step, energy_j, xid):
+        if "g" in self.plan:
+            self.put(kind="gpu", step=step, time=int(time.time() * 1000), memory_used=20 << 30, memory_total=80 << 30,
+                     temperature_c=64, sm_clock_mhz=1755, power_w=312.3, energy_j=energy_j,
+                     throttle=["sw_power_cap", "hw_thermal"] if xid else [], ecc_uncorrected=0, xid=xid)
+
     def end(self, reason, step, text=""):
         self.put(kind="end", reason=reason, step=step, text=text)
         return 0 if reason in ("finished", "stopped") else 1
@@ -64,7 +71,9 @@ class Trainer:
         self.put(kind="start", attempt=self.attempt, resume_step=self.first, spec_hash=ZERO, data_hash=ZERO,
                  numerics_id=ZERO, build=ZERO, backend="cpu", device="fake", threads=1, micro_batch=8, params=1000,
                  tokens_per_epoch=self.steps * 8, steps_per_epoch=self.steps, total_steps=self.steps, memory_bytes=4096,
-                 pid=os.getpid(), time=int(time.time() * 1000))
+                 pid=os.getpid(), time=int(time.time() * 1000), flops_per_token=6000.0,
+                 peak_flops=6000 * 20000.0 if "g" in plan else None)
+        self.gpu(self.first, 0.0, 0)
         print(f"attempt {self.attempt} from {self.first}", flush=True)
         if plan.get("c") and self.resume.endswith("-a1"):
             return self.end("bad_checkpoint", self.first, self.resume)
@@ -72,10 +81,12 @@ class Trainer:
         for step in range(self.first + 1, self.steps + 1):
             time.sleep(plan.get("m", 1) / 1000)
             self.put(kind="step", step=step, epoch=step / self.steps, tokens=8 * step, loss=1 + math.exp(-step / 10),
-                     lr=0.001, grad_norm=1.0, ms=float(plan.get("m", 1)), tok_s=8000.0)
+                     lr=0.001, grad_norm=1.0, ms=float(plan.get("m", 1)), tok_s=8000.0,
+                     **({"mfu": 0.4} if "g" in plan else {}))
             if step % self.every == 0:
                 self.checkpoint(step)
             if step == at:
+                self.gpu(step, 1.8e6, plan.get("g"))
                 if "t" in plan:
                     os.write(self.journal, b'{"kind":"step","step":')
                 if "s" in plan:

@@ -26,6 +26,10 @@ class Training(WorkerCase):
         self.assertEqual(start["steps_per_epoch"], 149)
         self.assertEqual(start["total_steps"], 224)
         self.assertEqual((start["attempt"], start["resume_step"], start["backend"]), (1, 0, "cpu"))
+        self.assertGreater(start["flops_per_token"], 6 * 1000)
+        # A CPU has no honest peak and no health to tell of.
+        self.assertIsNone(start["peak_flops"])
+        self.assertFalse(any("mfu" in s for s in steps) or of_kind(records, "gpu"))
         self.assertEqual([s["step"] for s in steps], list(range(1, 225)))
         self.assertEqual(steps[148]["tokens"], 18999)
         self.assertEqual(steps[148]["epoch"], 1.0)

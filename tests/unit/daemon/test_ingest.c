@@ -150,7 +150,7 @@ static void test_damage_is_shown(void **state)
         "not json\n",
         "{\"kind\":\"step\"}\n",
         "\n",
-        "{\"kind\":\"dance\",\"step\":1}\n",
+        "{\"kind\":\"Dance\",\"step\":1}\n",
         "{\"kind\":\"step\",\"step\":6,\n",
         "\0\0\0\n",
         "{\"kind\":\"checkpoint\",\"step\":5,\"path\":\"../../etc\",\"bytes\":1,\"ms\":1}\n"};
@@ -172,6 +172,25 @@ static void test_damage_is_shown(void **state)
         ingest_destroy(g);
         journal_free(&text);
     }
+}
+
+static void test_a_newer_worker_is_no_damage(void **state)
+{
+    (void)state;
+    static const char line[] = "{\"kind\":\"dance\",\"step\":1}\n";
+    int64_t run = fixture_submit("r", NULL, 0), n = fixture_claim(run, 0);
+    struct ingest *g = ingest_create(run, n);
+    journal_add_start(&text, 1, 0, "n");
+    add_steps(&text, 1, 5);
+    for (int i = 0; i < 3; i++)
+        journal_add_bytes(&text, line, strlen(line));
+    add_steps(&text, 6, 10);
+    struct ingest_news news = fixture_ingest(g, &text, 100000);
+    assert_true(!news.damaged && news.offset == (int64_t)text.size);
+    check_curve(run, 10);
+    assert_int_equal(fixture_event_count(run, "journal_damaged"), 0);
+    assert_int_equal(fixture_event_count(run, "journal_unknown"), 1);
+    ingest_destroy(g);
 }
 
 static void test_gaps_and_repeats(void **state)
@@ -333,9 +352,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_whole_run),     TEST(test_torn_line_waits),        TEST(test_not_a_number),
-        TEST(test_damage_is_shown), TEST(test_gaps_and_repeats),       TEST(test_overlong_line),
-        TEST(test_nondeterminism),  TEST(test_offset_and_steps_agree),
+        TEST(test_a_whole_run),
+        TEST(test_torn_line_waits),
+        TEST(test_not_a_number),
+        TEST(test_damage_is_shown),
+        TEST(test_a_newer_worker_is_no_damage),
+        TEST(test_gaps_and_repeats),
+        TEST(test_overlong_line),
+        TEST(test_nondeterminism),
+        TEST(test_offset_and_steps_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ static bool same_step(const struct journal_step *a, const struct journal_step *b
 {
     return a->step == b->step && a->tokens == b->tokens && same_bits(a->epoch, b->epoch) &&
            same_bits(a->loss, b->loss) && same_bits(a->lr, b->lr) && same_bits(a->grad_norm, b->grad_norm) &&
-           same_bits(a->ms, b->ms) && same_bits(a->tok_s, b->tok_s);
+           same_bits(a->ms, b->ms) && same_bits(a->tok_s, b->tok_s) && same_bits(a->mfu, b->mfu);
 }
 
 static struct journal_record random_step(struct philox *p)
@@ -55,6 +55,8 @@ static struct journal_record random_step(struct philox *p)
     double *numbers[] = {&r.step.epoch, &r.step.loss, &r.step.lr, &r.step.grad_norm, &r.step.ms, &r.step.tok_s};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = random_double(p);
+    if (philox_below(p, 2)) /* 0: not known, and not in the line */
+        r.step.mfu = philox_uniform(p);
     return r;
 }
 
@@ -224,6 +226,12 @@ static void test_other_kinds(void **state)
     strcpy(r.start.backend, "cpu");
     strcpy(r.start.device, "cpu-avx512");
     round_trip(&r);
+    char line[JOURNAL_LINE_MAX];
+    journal_print(&r, line);
+    assert_non_null(strstr(line, "\"flops_per_token\":null,\"peak_flops\":null}"));
+    r.start.flops_per_token = 9.4e6;
+    r.start.peak_flops = 989.4e12;
+    round_trip(&r);
     r = (struct journal_record){.kind = JOURNAL_EVAL,
                                 .eval = {.step = 15,
                                          .tokens = 15360,
@@ -235,7 +243,6 @@ static void test_other_kinds(void **state)
                                          .ms = 210,
                                          .split = "val"}};
     round_trip(&r);
-    char line[JOURNAL_LINE_MAX];
     journal_print(&r, line);
     assert_non_null(strstr(line, "\"perplexity\":\"inf\",\"bits_per_byte\":null,"));
     r.eval.bits_per_byte = 4.47;
@@ -250,6 +257,67 @@ static void test_other_kinds(void **state)
         r = (struct journal_record){.kind = JOURNAL_END, .end = {.reason = reason, .step = 9, .text = "t"}};
         round_trip(&r);
     }
+}
+
+static void test_gpu(void **state)
+{
+    (void)state;
+    char line[JOURNAL_LINE_MAX];
+    struct journal_record r = {.kind = JOURNAL_GPU,
+                               .gpu = {.step = 7, .time_ms = 1790000000000, .health = gpu_health_unknown}},
+                          back;
+    round_trip(&r);
+    journal_print(&r, line);
+    assert_string_equal(line, "{\"kind\":\"gpu\",\"step\":7,\"time\":1790000000000,\"memory_used\":null,"
+                              "\"memory_total\":null,\"temperature_c\":null,\"sm_clock_mhz\":null,\"power_w\":null,"
+                              "\"energy_j\":null,\"throttle\":null,\"ecc_uncorrected\":null,\"xid\":null}\n");
+    r.gpu.health = (struct gpu_health){.memory_used = INT64_C(20) << 30,
+                                       .memory_total = INT64_C(80) << 30,
+                                       .temperature_c = 64,
+                                       .sm_clock_mhz = 1755,
+                                       .power_w = 312.345,
+                                       .energy_j = 1234.5,
+                                       .throttle = 0,
+                                       .ecc_uncorrected = 0,
+                                       .xid = 0};
+    round_trip(&r);
+    journal_print(&r, line);
+    assert_non_null(strstr(line, "\"throttle\":[],\"ecc_uncorrected\":0,\"xid\":0}"));
+    r.gpu.health.throttle = 1 << GPU_SW_POWER_CAP | 1 << GPU_HW_THERMAL;
+    r.gpu.health.xid = 79;
+    round_trip(&r);
+    journal_print(&r, line);
+    assert_non_null(strstr(line, "\"throttle\":[\"sw_power_cap\",\"hw_thermal\"]"));
+    r.gpu.health.throttle = (INT64_C(1) << GPU_THROTTLES) - 1;
+    round_trip(&r);
+    /* a newer worker's word, and what it leaves out */
+    const char *other =
+        "{\"kind\":\"gpu\",\"step\":1,\"time\":2,\"throttle\":[\"gnomes\",\"hw_slowdown\"],\"power_w\":3}";
+    assert_int_equal(journal_parse(other, strlen(other), &back, NULL), 0);
+    assert_int_equal(back.gpu.health.throttle, 1 << GPU_HW_SLOWDOWN);
+    assert_true(back.gpu.health.power_w == 3 && isnan(back.gpu.health.energy_j));
+    assert_int_equal(back.gpu.health.xid, GPU_UNKNOWN);
+}
+
+/* What a worker wrote that knew no MFU, and what one may write that knows more. */
+static void test_other_workers(void **state)
+{
+    struct journal_record r;
+    (void)state;
+    struct journal_record start = {.kind = JOURNAL_START,
+                                   .start = {.attempt = 1, .peak_flops = 1, .flops_per_token = 2}};
+    char line[JOURNAL_LINE_MAX];
+    journal_print(&start, line);
+    char *end = strstr(line, ",\"flops_per_token\"");
+    assert_non_null(end);
+    strcpy(end, "}");
+    assert_int_equal(journal_parse(line, strlen(line), &r, NULL), 0);
+    assert_true(r.kind == JOURNAL_START && r.start.peak_flops == 0 && r.start.flops_per_token == 0);
+    const char *other = "{\"kind\":\"dance\",\"step\":{\"a\":[1]}}";
+    assert_int_equal(journal_parse(other, strlen(other), &r, NULL), 0);
+    assert_int_equal(r.kind, JOURNAL_OTHER);
+    assert_string_equal(r.other, "dance");
+    round_trip(&r);
 }
 
 /* The longest strings, each byte of which takes six characters, and bytes that are no UTF-8. */
@@ -294,6 +362,10 @@ static void damaged(const char *line)
     "{\"kind\":\"step\",\"step\":" step ",\"epoch\":0.5,\"tokens\":" tokens ",\"loss\":" loss                          \
     ",\"lr\":1,\"grad_norm\":1,\"ms\":1,\"tok_s\":1}"
 
+#define STEP_MORE(more)                                                                                                \
+    "{\"kind\":\"step\",\"step\":1,\"epoch\":0.5,\"tokens\":2,\"loss\":3,\"lr\":1,\"grad_norm\":1,\"ms\":1,\"tok_s\":" \
+    "1" more "}"
+
 static void test_damage(void **state)
 {
     struct journal_record r;
@@ -304,7 +376,17 @@ static void test_damage(void **state)
     damaged("[]");
     damaged("null");
     damaged("{\"kind\":\"step\"}");
-    damaged("{\"kind\":\"stop\"}");
+    damaged("{\"kind\":\"\"}");
+    damaged("{\"kind\":\"st\\u0000p\"}");
+    damaged("{\"kind\":\"st p\"}");
+    damaged("{\"kind\":\"a_word_that_is_longer_than_any_kind\"}");
+    damaged("{\"kind\":\"gpu\",\"step\":1}");
+    damaged("{\"kind\":\"gpu\",\"step\":1,\"time\":2,\"throttle\":\"hw_thermal\"}");
+    damaged("{\"kind\":\"gpu\",\"step\":1,\"time\":2,\"throttle\":[1]}");
+    damaged("{\"kind\":\"gpu\",\"step\":1,\"time\":2,\"xid\":-1}");
+    damaged("{\"kind\":\"gpu\",\"step\":1,\"time\":2,\"power_w\":\"much\"}");
+    damaged(STEP_MORE(",\"mfu\":"));
+    damaged(STEP_MORE(",\"mfu\":\"half\""));
     damaged("{\"kind\":3}");
     damaged("{\"kind\":\"note\"}");
     damaged("{\"kind\":\"note\",\"text\":null}");
@@ -352,6 +434,8 @@ int main(void)
         cmocka_unit_test(test_a_million_numbers),
         cmocka_unit_test(test_halfway_numbers),
         cmocka_unit_test(test_other_kinds),
+        cmocka_unit_test(test_gpu),
+        cmocka_unit_test(test_other_workers),
         cmocka_unit_test(test_longest_lines),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_other_orders),

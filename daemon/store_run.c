@@ -90,6 +90,8 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.step_ms = sql_real(st, 35);
     r.nondeterminism = sqlite3_column_int64(st, 36);
     r.tags = sql_text_copy(st, 37);
+    r.micro_batch = sqlite3_column_int64(st, 38);
+    r.micro_batch_limit = sqlite3_column_int64(st, 39);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

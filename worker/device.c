@@ -6,7 +6,7 @@
 
 static void describe(const struct spec *spec, bool gpu, uint64_t memory_bytes, struct device *out)
 {
-    struct device d = {.backend = gpu ? "cuda" : "cpu"};
+    struct device d = {.backend = gpu ? "cuda" : "cpu", .own_memory = gpu};
     d.storage = gpu && spec->train.precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
     d.plan = gpu ? plan_device_cuda(dtype_size(d.storage)) : plan_device_cpu;
     d.plan.memory_bytes = memory_bytes;

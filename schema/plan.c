@@ -246,8 +246,8 @@ static int refuse(const struct choice *c, struct err *err)
     if (c->wanted != MICRO_BATCH_AUTO && help[0] != '\0') {
         say_bytes(total_at(c->parameters, c->shape, c->last, c->wanted), needed);
         return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                          "%" PRId64 " needs %s with train.recompute %s, the device has %s%s", c->wanted, needed,
-                          plan_recompute_word(c->last), there, help);
+                          "train.micro_batch %" PRId64 " needs %s with train.recompute %s, the device has %s%s",
+                          c->wanted, needed, plan_recompute_word(c->last), there, help);
     }
     enum spec_recompute least = help[0] != '\0' ? c->last : RECOMPUTE_ALL;
     uint64_t bytes = total_at(c->parameters, c->shape, least, 1);
@@ -255,7 +255,7 @@ static int refuse(const struct choice *c, struct err *err)
     if (bytes == UINT64_MAX)
         return err_set_at(err, ERR_TOO_LARGE, "model", "needs %s even with train.micro_batch 1", needed);
     return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                      "needs %s with train.micro_batch 1 and train.recompute %s, the device has %s%s", needed,
+                      "the run needs %s with train.micro_batch 1 and train.recompute %s, the device has %s%s", needed,
                       plan_recompute_word(least), there, help);
 }
 

@@ -467,30 +467,37 @@ static void refusals_name_what_fits(void **state)
     struct spec s = make_spec(128, 4, 4);
     s.train.micro_batch = 8;
     check_refusal(&s, total_of(s, 8, RECOMPUTE_ALL) - 1,
-                  "8 needs 59.1 MiB with train.recompute all, the device has 59.1 MiB; train.micro_batch 4 fits");
+                  "train.micro_batch 8 needs 59.1 MiB with train.recompute all, the device has 59.1 MiB; "
+                  "train.micro_batch 4 fits");
     s.train.recompute = RECOMPUTE_NONE;
     check_refusal(&s, total_of(s, 8, RECOMPUTE_ALL),
-                  "8 needs 80.2 MiB with train.recompute none, the device has 59.1 MiB; train.micro_batch 2 fits, or "
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 59.1 MiB; "
+                  "train.micro_batch 2 fits, or "
                   "train.recompute all");
     check_refusal(&s, total_of(s, 8, RECOMPUTE_CHEAP),
-                  "8 needs 80.2 MiB with train.recompute none, the device has 71.2 MiB; train.micro_batch 4 fits, or "
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 71.2 MiB; "
+                  "train.micro_batch 4 fits, or "
                   "train.recompute cheap");
     check_refusal(&s, total_of(s, 4, RECOMPUTE_ALL),
-                  "8 needs 80.2 MiB with train.recompute none, the device has 52.1 MiB; train.micro_batch 1 fits");
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 52.1 MiB; "
+                  "train.micro_batch 1 fits");
     check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
-                  "8 needs 80.2 MiB with train.recompute none, the device has 46.9 MiB; train.micro_batch 1 with "
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 46.9 MiB; "
+                  "train.micro_batch 1 with "
                   "train.recompute all fits");
     s.train.micro_batch = 1;
     check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
-                  "1 needs 49.5 MiB with train.recompute none, the device has 46.9 MiB; train.recompute all fits");
+                  "train.micro_batch 1 needs 49.5 MiB with train.recompute none, the device has 46.9 MiB; "
+                  "train.recompute all fits");
     s.train.micro_batch = MICRO_BATCH_AUTO;
     check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
-                  "needs 49.5 MiB with train.micro_batch 1 and train.recompute none, the device has 46.9 MiB; "
+                  "the run needs 49.5 MiB with train.micro_batch 1 and train.recompute none, the device has 46.9 MiB; "
                   "train.micro_batch 1 with train.recompute all fits");
     for (int recompute = RECOMPUTE_AUTO; recompute <= RECOMPUTE_ALL; recompute++) {
         s.train.recompute = (enum spec_recompute)recompute;
-        check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL) - 1,
-                      "needs 46.9 MiB with train.micro_batch 1 and train.recompute all, the device has 46.9 MiB");
+        check_refusal(
+            &s, total_of(s, 1, RECOMPUTE_ALL) - 1,
+            "the run needs 46.9 MiB with train.micro_batch 1 and train.recompute all, the device has 46.9 MiB");
     }
 }
 

@@ -185,10 +185,15 @@ static int64_t fitting_micro_batch(const struct choice *c, enum spec_recompute r
     }
 }
 
+static int64_t full_micro_batch(const struct plan_shape *shape)
+{
+    return (PLAN_FULL_POSITIONS - 1) / shape->seq_len + 1;
+}
+
 /* Takes what plan.h's rule takes; false when nothing fits. */
 static bool choose(const struct choice *c, struct plan_shape *shape)
 {
-    int64_t full = (PLAN_FULL_POSITIONS - 1) / shape->seq_len + 1, best = 0;
+    int64_t best = 0;
     for (int r = c->first; r <= (int)c->last; r++) {
         enum spec_recompute recompute = (enum spec_recompute)r;
         int64_t n = c->wanted;
@@ -200,7 +205,7 @@ static bool choose(const struct choice *c, struct plan_shape *shape)
             best = shape->micro_batch = n;
             shape->recompute = recompute;
         }
-        if (best > 0 && (best == c->wanted || best == c->most || best >= full))
+        if (best > 0 && (best == c->wanted || best == c->most || best >= full_micro_batch(shape)))
             break;
     }
     return best > 0;
@@ -275,8 +280,11 @@ static int choose_micro_batch(const struct spec *s, const struct plan_device *de
         return err_set_at(err, ERR_INVALID, "train.micro_batch",
                           "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", c.wanted,
                           s->train.batch);
-    if (device->micro_batch_limit > 0 && device->micro_batch_limit < c.most)
+    if (c.wanted == MICRO_BATCH_AUTO && device->micro_batch_limit > 0 && device->micro_batch_limit < c.most) {
         c.most = divisor_up_to(s->train.batch, device->micro_batch_limit);
+        if (c.most < full_micro_batch(shape))
+            c.first = c.last;
+    }
     return choose(&c, shape) ? 0 : refuse(&c, err);
 }
 

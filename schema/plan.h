@@ -102,7 +102,8 @@ enum {
  * the first of none, cheap, all in which a given micro_batch fits; where that is auto too, the first whose largest
  * micro-batch is the whole batch or has PLAN_FULL_POSITIONS, else the one with the largest, on a tie the first. Smaller
  * products leave a GPU idle, which costs more than computing cheap's share again (about 3 % of a step) or all's (up to
- * 30 %); larger ones gain nothing.
+ * 30 %); larger ones gain nothing. A micro_batch_limit below PLAN_FULL_POSITIONS tells a device so short of memory that
+ * recompute auto is all.
  *
  * Does not fit: ERR_TOO_LARGE, saying how much is needed and which micro_batch or recompute fits. A shape that is none
  * (heads that do not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many

@@ -244,11 +244,11 @@ const struct spec_field spec_fields[] = {
      WORD_AT(spec_recompute, train.recompute, recompute_words),
      .fallback = "auto",
      .unit = "",
-     .doc =
-         "What the backward pass computes once more to save memory, bit for bit as it was. `none`: everything is "
-         "kept. `cheap`: norms and activations are rebuilt, for about 3 % of the time. `all`: a layer keeps its input "
-         "alone, for up to 30 %. `auto`: the first of them with which `train.micro_batch` fits the device, or, where "
-         "that is `auto` too, one that raises it to at least 4096 positions."},
+     .doc = "What the backward pass computes once more to save memory, bit for bit as it was. `none`: everything is "
+            "kept. `cheap`: norms and activations are rebuilt, for about 3 % of the time. `all`: a layer keeps its "
+            "input alone, for up to 30 %. `auto`: the first of them with which a given `train.micro_batch` fits the "
+            "device; where that is `auto` too, `none`, unless another one raises a micro-batch of fewer than 4096 "
+            "positions."},
     {.path = "train.seed",
      INTEGER_AT(train.seed),
      .flags = FIELD_RESULT,

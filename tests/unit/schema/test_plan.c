@@ -407,11 +407,18 @@ static void auto_stays_below_the_limit(void **state)
     struct spec s = make_spec(128, 4, 4);
     s.train.batch = 12;
     check_choice(&s, UINT64_MAX, 0, 12, RECOMPUTE_NONE);
-    check_choice(&s, UINT64_MAX, 6, 6, RECOMPUTE_NONE);
-    check_choice(&s, UINT64_MAX, 5, 4, RECOMPUTE_NONE);
-    check_choice(&s, UINT64_MAX, 1, 1, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 12, 12, RECOMPUTE_NONE);
     check_choice(&s, UINT64_MAX, 100, 12, RECOMPUTE_NONE);
-    check_choice(&s, total_of(s, 6, RECOMPUTE_NONE) - 1, 6, 6, RECOMPUTE_CHEAP);
+    check_choice(&s, UINT64_MAX, 6, 6, RECOMPUTE_ALL); /* 768 positions */
+    check_choice(&s, UINT64_MAX, 5, 4, RECOMPUTE_ALL);
+    check_choice(&s, UINT64_MAX, 1, 1, RECOMPUTE_ALL);
+    s.train.batch = 192;
+    check_choice(&s, UINT64_MAX, 96, 96, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 32, 32, RECOMPUTE_NONE);
+    check_choice(&s, total_of(s, 32, RECOMPUTE_NONE) - 1, 32, 32, RECOMPUTE_CHEAP);
+    check_choice(&s, UINT64_MAX, 31, 24, RECOMPUTE_ALL);
+    s.train.recompute = RECOMPUTE_CHEAP;
+    check_choice(&s, UINT64_MAX, 31, 24, RECOMPUTE_CHEAP);
 }
 
 static int refuse(const struct spec *s, int64_t vocab, uint64_t memory, struct err *err)

@@ -154,7 +154,7 @@ static char **make_environment(const struct executor_launch *l)
 int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd, uv_process_t *process,
                    uv_exit_cb on_exit, struct err *err)
 {
-    char log_path[PATH_SIZE], attempt[24], threads[16], fd_text[8];
+    char log_path[PATH_SIZE], attempt[24], threads[16], fd_text[8], limit[24];
     int rc = path_format(log_path, err, "%s/worker.log", l->attempt_dir);
     if (rc != 0)
         return rc;
@@ -165,11 +165,12 @@ int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd
     snprintf(attempt, sizeof attempt, "%lld", (long long)l->attempt);
     snprintf(threads, sizeof threads, "%d", l->threads);
     snprintf(fd_text, sizeof fd_text, "%d", LOCK_FD);
-    const char *const args[] = {l->worker,   "--home",   l->home,
-                                "--run-dir", l->run_dir, "--attempt",
-                                attempt,     "--resume", l->resume[0] != '\0' ? l->resume : "none",
-                                "--threads", threads,    "--lock-fd",
-                                fd_text,     NULL};
+    snprintf(limit, sizeof limit, "%lld", (long long)l->micro_batch_limit);
+    const char *resume = l->resume[0] != '\0' ? l->resume : "none";
+    const char *limited = l->micro_batch_limit > 0 ? "--micro-batch-limit" : NULL; /* the list ends at its first NULL */
+    const char *const args[] = {l->worker, "--home",   l->home, "--run-dir", l->run_dir, "--attempt",
+                                attempt,   "--resume", resume,  "--threads", threads,    "--lock-fd",
+                                fd_text,   limited,    limit,   NULL};
     char *argv[sizeof args / sizeof *args];
     memcpy(argv, args, sizeof args);
     uv_stdio_container_t stdio[LOCK_FD + 1] = {

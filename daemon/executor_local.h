@@ -23,7 +23,8 @@ struct executor_launch {
     const char *const *keep; /* checkpoints (names in checkpoints/) that are known; others are left-overs */
     size_t keep_count;
     int threads;
-    const char *gpu_uuids; /* joined by ','; "" for none */
+    int64_t micro_batch_limit; /* 0: none */
+    const char *gpu_uuids;     /* joined by ','; "" for none */
 };
 
 /* Whether `worker` (absolute) is a program at all: ERR_NOT_FOUND, ERR_INVALID. One stat: for any thread. */

@@ -92,6 +92,8 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.tags = sql_text_copy(st, 37);
     r.mfu = sql_real(st, 38);
     r.energy_j = sql_real(st, 39);
+    r.micro_batch = sqlite3_column_int64(st, 40);
+    r.micro_batch_limit = sqlite3_column_int64(st, 41);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

@@ -45,6 +45,7 @@ struct store_run {
     bool cancelling;
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
+    int64_t micro_batch, micro_batch_limit; /* of the newest start, of the next one; 0: none */
 };
 void store_run_finish(struct store_run *r);          /* frees what it holds */
 void store_runs_free(struct store_run *r, size_t n); /* and the array */
@@ -108,9 +109,11 @@ int store_run_transition(struct store_conn *c, int64_t id, enum run_state from, 
 int store_run_cancel(struct store_conn *c, int64_t id, int64_t now_ms, enum run_state *state, struct err *err);
 /* failed, diverged, stopped, cancelled: queued, the supervisor's counters at 0. Else ERR_CONFLICT. */
 int store_run_retry(struct store_conn *c, int64_t id, int64_t now_ms, struct err *err);
-/* Used with the transition back to queued, in the same job. */
-int store_run_set_backoff(struct store_conn *c, int64_t id, int64_t not_before_ms, int64_t no_progress,
-                          int64_t crash_step, int64_t crash_count, struct err *err);
+/* What the supervisor keeps between attempts. Used with the transition back to queued, in the same job. */
+struct store_backoff {
+    int64_t not_before_ms, no_progress, crash_step, crash_count, micro_batch_limit;
+};
+int store_run_set_backoff(struct store_conn *c, int64_t id, const struct store_backoff *b, struct err *err);
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
 

@@ -94,15 +94,14 @@ int store_run_retry(struct store_conn *c, int64_t id, int64_t now_ms, struct err
                        "can be retried",
                        id, run_state_word(now));
     rc = store_run_transition(c, id, now, RUN_QUEUED, "retry by request", now_ms, err);
-    return rc ? rc : store_run_set_backoff(c, id, 0, 0, 0, 0, err);
+    return rc ? rc : store_run_set_backoff(c, id, &(struct store_backoff){0}, err);
 }
 
-int store_run_set_backoff(struct store_conn *c, int64_t id, int64_t not_before_ms, int64_t no_progress,
-                          int64_t crash_step, int64_t crash_count, struct err *err)
+int store_run_set_backoff(struct store_conn *c, int64_t id, const struct store_backoff *b, struct err *err)
 {
     return sql_run_one(c, QUERY_RUN_SET_BACKOFF,
-                       SQL_VALUES(SQL_INT(id), SQL_INT(not_before_ms), SQL_INT(no_progress), SQL_INT(crash_step),
-                                  SQL_INT(crash_count)),
+                       SQL_VALUES(SQL_INT(id), SQL_INT(b->not_before_ms), SQL_INT(b->no_progress),
+                                  SQL_INT(b->crash_step), SQL_INT(b->crash_count), SQL_INT(b->micro_batch_limit)),
                        err);
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/store.h"
 #include "daemon/stream.h"
+#include "schema/spec.h"
 
 /* What the attempts before this one reached, and the newest checkpoint that a next one may begin from. */
 static int read_past(const struct supervised *a, struct store_conn *c, struct verdict_evidence *e, struct err *err)
@@ -31,6 +32,22 @@ static int read_past(const struct supervised *a, struct store_conn *c, struct ve
     if (rc == 0)
         e->checkpoint_step = newest.step;
     return rc == -ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Whether the next start may take another micro-batch than this one. */
+static int read_micro_batch(const struct supervised *a, struct store_conn *c, struct verdict_evidence *e,
+                            struct err *err)
+{
+    char *text;
+    struct spec spec;
+    int rc = store_run_spec(c, a->run, &text, err);
+    if (rc != 0)
+        return rc;
+    rc = spec_parse(text, strlen(text), &spec, err);
+    free(text);
+    if (rc == 0)
+        e->micro_batch_auto = spec.train.micro_batch == MICRO_BATCH_AUTO;
+    return rc;
 }
 
 /* True when the worker was there, and its directory is not. */
@@ -77,8 +94,12 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .no_progress = run.no_progress,
         .crash_step = run.crash_step,
         .crash_count = run.crash_count,
+        .micro_batch = attempt.started ? run.micro_batch : 0,
+        .micro_batch_limit = run.micro_batch_limit,
     };
     rc = read_past(a, c, &e, err);
+    if (rc == 0 && a->has_end && a->end.reason == END_OOM_GPU)
+        rc = read_micro_batch(a, c, &e, err);
     verdict_decide(&e, &a->verdict);
     const struct verdict *v = &a->verdict;
     struct store_attempt_end end = {v->outcome, has_exit ? gone.status : STORE_UNKNOWN,
@@ -88,8 +109,14 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
     if (rc == 0)
         rc = store_run_transition(c, a->run, run.state, v->to, v->reason, now, err);
     if (rc == 0)
-        rc = store_run_set_backoff(c, a->run, v->to == RUN_QUEUED && v->backoff_ms > 0 ? now + v->backoff_ms : 0,
-                                   v->no_progress, v->crash_step, v->crash_count, err);
+        rc = store_run_set_backoff(
+            c, a->run,
+            &(struct store_backoff){.not_before_ms = v->to == RUN_QUEUED && v->backoff_ms > 0 ? now + v->backoff_ms : 0,
+                                    .no_progress = v->no_progress,
+                                    .crash_step = v->crash_step,
+                                    .crash_count = v->crash_count,
+                                    .micro_batch_limit = v->micro_batch_limit},
+            err);
     if (rc == 0 && v->mark_checkpoint_bad && attempt.resume[0] != '\0')
         rc = store_checkpoint_set_mark(c, a->run, attempt.resume, CHECKPOINT_BAD, err);
     store_run_finish(&run);

@@ -42,7 +42,7 @@ struct supervised {
     struct store_checkpoint *checkpoints;
     size_t checkpoint_count;
     char resume[STORE_PATH_SIZE];
-    int64_t resume_step;
+    int64_t resume_step, micro_batch_limit;
     int lock_fd;
     int launch_rc;
     struct err launch_err;

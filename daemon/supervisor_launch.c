@@ -48,6 +48,7 @@ static int run_claim(struct store_conn *c, void *arg, struct err *err)
         return rc;
     a->total_steps = run.total_steps;
     a->ran_before_ms = run.ran_ms;
+    a->micro_batch_limit = run.micro_batch_limit;
     store_run_finish(&run);
     free(a->spec);
     a->spec = NULL;
@@ -73,6 +74,7 @@ static struct executor_launch describe(const struct supervised *a, const char **
         .spec = a->spec,
         .keep = keep,
         .threads = a->holding.demand.cpus,
+        .micro_batch_limit = a->micro_batch_limit,
         .gpu_uuids = a->gpu_uuids,
     };
     for (size_t i = 0; i < a->checkpoint_count && keep != NULL; i++)

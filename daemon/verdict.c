@@ -73,6 +73,20 @@ static void crashed(const struct verdict_evidence *e, struct verdict *v)
     }
 }
 
+/* A run that has computed a step stays as it is. A first start whose micro-batch was the plan's choice may become
+ * smaller; what cannot is waited for, since the plan fits the device: others have its memory. */
+static void out_of_gpu_memory(const struct verdict_evidence *e, struct verdict *v)
+{
+    bool first = e->last_step == 0 && e->furthest == 0 && e->checkpoint_step == 0;
+    if (!first || !e->micro_batch_auto || e->micro_batch <= 1) {
+        wait_for_better(e, v);
+        return;
+    }
+    v->micro_batch_limit = e->micro_batch / 2;
+    REASON(v, "oom_gpu with micro_batch %lld, the next start takes at most %lld: %.400s", (long long)e->micro_batch,
+           (long long)v->micro_batch_limit, e->text);
+}
+
 static void decide_by_end(const struct verdict_evidence *e, struct verdict *v)
 {
     const char *word = journal_end_reason_word(e->end_reason);
@@ -108,6 +122,10 @@ static void decide_by_end(const struct verdict_evidence *e, struct verdict *v)
         REASON(v, "disk full: %s", text);
         wait_for_better(e, v);
         break;
+    case END_OOM_GPU:
+        REASON(v, "%s: %s", word, text);
+        out_of_gpu_memory(e, v);
+        break;
     default:
         REASON(v, "%s: %s", word, text);
         crashed(e, v);
@@ -141,8 +159,11 @@ static void decide_by_exit(const struct verdict_evidence *e, struct verdict *v)
 
 void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
 {
-    struct verdict v = {
-        .to = RUN_QUEUED, .no_progress = e->no_progress, .crash_step = e->crash_step, .crash_count = e->crash_count};
+    struct verdict v = {.to = RUN_QUEUED,
+                        .no_progress = e->no_progress,
+                        .crash_step = e->crash_step,
+                        .crash_count = e->crash_count,
+                        .micro_batch_limit = e->micro_batch_limit};
     if (e->has_end && e->end_reason == END_FINISHED)
         decide_by_end(e, &v);
     else if (e->cancelling) {

@@ -38,13 +38,16 @@ struct verdict_evidence {
     int64_t furthest;                             /* last step that any earlier attempt recorded; 0 */
     int64_t checkpoint_step;                      /* of the newest good checkpoint; 0 */
     int64_t no_progress, crash_step, crash_count; /* of the run before this end */
+    bool micro_batch_auto;                        /* the spec leaves it to the plan */
+    int64_t micro_batch;                          /* what the attempt started with; 0: it did not come so far */
+    int64_t micro_batch_limit;                    /* of the run before this end; 0: none */
 };
 
 struct verdict {
     enum run_state to;
     bool mark_checkpoint_bad; /* the one it was resumed from */
     int64_t backoff_ms;       /* with RUN_QUEUED; 0: at once */
-    int64_t no_progress, crash_step, crash_count;
+    int64_t no_progress, crash_step, crash_count, micro_batch_limit;
     char outcome[64];               /* of the attempt, a word or a few */
     char reason[VERDICT_TEXT_SIZE]; /* of the run's new state */
 };

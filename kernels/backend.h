@@ -73,7 +73,8 @@ struct embed_args {
 enum norm_kind { NORM_LAYERNORM, NORM_RMSNORM };
 
 /* Residual sum and one or two normalisations of it that share their statistics (parallel residual).
- * s = x + add[0] + add[1] (NULL ones left out; with none, `sum` must equal x and is not written);
+ * s = x + add[0] + add[1] (NULL ones left out; with none, `sum` must equal x and is not written), rounded to storage:
+ * statistics and outputs are those of `sum` as it is stored, so that a norm of the sum alone gives the same bits again;
  * LayerNorm (Ba et al. 2016, eq. 4): y = (s - mean) * rstd * weight + bias, rstd = 1/sqrt(var + eps), biased variance;
  * RMSNorm (Zhang & Sennrich 2019, eq. 4): y = s * rstd * weight (+ bias), rstd = 1/sqrt(mean(s^2) + eps). */
 struct norm_forward_args {
@@ -135,7 +136,7 @@ struct activation {
 };
 
 /* First half of a feed-forward layer: pre = x w^T + bias; plain: h = f(pre); gated: pre = [g | u] with `width` columns
- * each, h = f(g) * u (Shazeer 2020). */
+ * each, h = f(g) * u (Shazeer 2020). h is that of pre as it is stored: activation_forward on it gives the same bits. */
 struct ffn_up_args {
     int64_t rows, in, width;
     struct activation act;
@@ -263,7 +264,8 @@ struct backend_ops {
     void (*norm_backward)(struct backend *b, const struct norm_backward_args *a);
     void (*linear_forward)(struct backend *b, const struct linear_args *a);
     void (*linear_backward)(struct backend *b, const struct linear_backward_args *a);
-    /* h = f(pre) and pre := d_pre, the pieces of the composed ffn_up; same structs, x, w, bias, dx, d_* unused. */
+    /* h = f(pre) and pre := d_pre, the pieces of the composed ffn_up; same structs, x, w, bias, dx, d_* unused. The
+     * first also rebuilds an h that was not kept. */
     void (*activation_forward)(struct backend *b, const struct ffn_up_args *a);
     void (*activation_backward)(struct backend *b, const struct ffn_up_backward_args *a);
     void (*ffn_up_forward)(struct backend *b, const struct ffn_up_args *a);           /* composed default */

@@ -44,7 +44,8 @@ enum journal_end_reason {
     END_BAD_DATA,       /* data set missing, truncated, or not the run's */
     END_BAD_CHECKPOINT, /* the checkpoint given to --resume is damaged; text names it */
     END_DISK_FULL,
-    END_OUT_OF_MEMORY,
+    END_OOM_GPU,  /* no room on the device; text says how much is needed and what for */
+    END_OOM_HOST, /* the same of the machine's own memory */
     END_BACKEND_ERROR,
     END_INTERNAL_ERROR
 };

@@ -10,11 +10,17 @@
 #include "base/json_check.h"
 
 static const char *const reason_words[] = {
-    [END_FINISHED] = "finished",           [END_STOPPED] = "stopped",
-    [END_DIVERGED] = "diverged",           [END_BAD_SPEC] = "bad_spec",
-    [END_BAD_DATA] = "bad_data",           [END_BAD_CHECKPOINT] = "bad_checkpoint",
-    [END_DISK_FULL] = "disk_full",         [END_OUT_OF_MEMORY] = "out_of_memory",
-    [END_BACKEND_ERROR] = "backend_error", [END_INTERNAL_ERROR] = "internal_error",
+    [END_FINISHED] = "finished",
+    [END_STOPPED] = "stopped",
+    [END_DIVERGED] = "diverged",
+    [END_BAD_SPEC] = "bad_spec",
+    [END_BAD_DATA] = "bad_data",
+    [END_BAD_CHECKPOINT] = "bad_checkpoint",
+    [END_DISK_FULL] = "disk_full",
+    [END_OOM_GPU] = "oom_gpu",
+    [END_OOM_HOST] = "oom_host",
+    [END_BACKEND_ERROR] = "backend_error",
+    [END_INTERNAL_ERROR] = "internal_error",
 };
 
 const char *journal_end_reason_word(enum journal_end_reason reason)

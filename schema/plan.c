@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
@@ -143,11 +144,13 @@ static int64_t divisor_up_to(int64_t n, int64_t limit)
     return best;
 }
 
-/* Bytes of the arena and the workspace at a micro-batch; UINT64_MAX when they are beyond PLAN_MAX_BYTES. */
-static uint64_t total_at(const struct plan_layout *parameters, const struct plan_shape *shape, int64_t micro_batch)
+/* Bytes of all that a run takes; UINT64_MAX when they are beyond PLAN_MAX_BYTES. */
+static uint64_t total_at(const struct plan_layout *parameters, const struct plan_shape *shape,
+                         enum spec_recompute recompute, int64_t micro_batch)
 {
     struct plan_shape h = *shape;
     struct plan_layout l = *parameters;
+    h.recompute = recompute;
     h.micro_batch = micro_batch;
     l.shape = &h;
     plan_layout_buffers(&l);
@@ -156,16 +159,56 @@ static uint64_t total_at(const struct plan_layout *parameters, const struct plan
     return l.end + l.workspace + l.device->context_bytes;
 }
 
-/* Largest of batch, halved from divisor to divisor, that fits; 0 when not even 1 does. */
-static int64_t fitting_micro_batch(const struct plan_layout *parameters, const struct plan_shape *shape, int64_t batch,
-                                   uint64_t limit)
+/* What a choice is made from. */
+struct choice {
+    const struct plan_layout *parameters;
+    const struct plan_shape *shape;
+    uint64_t limit;                  /* bytes */
+    int64_t wanted;                  /* micro-batch, or MICRO_BATCH_AUTO */
+    int64_t most;                    /* the largest that auto may take */
+    enum spec_recompute first, last; /* the policies that may be taken */
+};
+
+static bool fits(const struct choice *c, enum spec_recompute recompute, int64_t micro_batch)
 {
-    for (int64_t n = batch;; n = divisor_up_to(batch, n / 2)) {
-        if (total_at(parameters, shape, n) <= limit)
+    return total_at(c->parameters, c->shape, recompute, micro_batch) <= c->limit;
+}
+
+/* Largest of `most`, halved from divisor to divisor of the batch, that fits; 0 when not even 1 does. */
+static int64_t fitting_micro_batch(const struct choice *c, enum spec_recompute recompute)
+{
+    for (int64_t n = c->most;; n = divisor_up_to(c->shape->batch, n / 2)) {
+        if (fits(c, recompute, n))
             return n;
         if (n == 1)
             return 0;
     }
+}
+
+static int64_t full_micro_batch(const struct plan_shape *shape)
+{
+    return (PLAN_FULL_POSITIONS - 1) / shape->seq_len + 1;
+}
+
+/* Takes what plan.h's rule takes; false when nothing fits. */
+static bool choose(const struct choice *c, struct plan_shape *shape)
+{
+    int64_t best = 0;
+    for (int r = c->first; r <= (int)c->last; r++) {
+        enum spec_recompute recompute = (enum spec_recompute)r;
+        int64_t n = c->wanted;
+        if (c->wanted == MICRO_BATCH_AUTO)
+            n = fitting_micro_batch(c, recompute);
+        else if (!fits(c, recompute, c->wanted))
+            n = 0;
+        if (n > best) {
+            best = shape->micro_batch = n;
+            shape->recompute = recompute;
+        }
+        if (best > 0 && (best == c->wanted || best == c->most || best >= full_micro_batch(shape)))
+            break;
+    }
+    return best > 0;
 }
 
 static double mebibytes(uint64_t bytes)
@@ -173,42 +216,76 @@ static double mebibytes(uint64_t bytes)
     return (double)bytes / (1 << 20);
 }
 
+static void say_bytes(uint64_t bytes, char out[48])
+{
+    if (bytes == UINT64_MAX)
+        snprintf(out, 48, "more than %.0f TiB", mebibytes(PLAN_MAX_BYTES) / (1 << 20));
+    else
+        snprintf(out, 48, "%.1f MiB", mebibytes(bytes));
+}
+
+/* What to change so that it fits: the micro-batch, else or as well the policy, else both. "" when nothing helps. */
+static void say_what_fits(const struct choice *c, char out[160])
+{
+    int64_t n = fitting_micro_batch(c, c->last);
+    int used = n > 0 ? snprintf(out, 160, "; train.micro_batch %" PRId64 " fits", n) : 0;
+    out[used] = '\0';
+    for (int r = (int)c->last + 1; r <= RECOMPUTE_ALL && c->wanted != MICRO_BATCH_AUTO; r++) {
+        if (!fits(c, (enum spec_recompute)r, c->wanted))
+            continue;
+        snprintf(out + used, 160 - (size_t)used, "%s train.recompute %s%s", used > 0 ? ", or" : ";",
+                 plan_recompute_word((enum spec_recompute)r), used > 0 ? "" : " fits");
+        return;
+    }
+    n = used > 0 || c->last == RECOMPUTE_ALL ? 0 : fitting_micro_batch(c, RECOMPUTE_ALL);
+    if (n > 0)
+        snprintf(out, 160, "; train.micro_batch %" PRId64 " with train.recompute %s fits", n,
+                 plan_recompute_word(RECOMPUTE_ALL));
+}
+
+static int refuse(const struct choice *c, struct err *err)
+{
+    char needed[48], there[48], help[160];
+    say_what_fits(c, help);
+    say_bytes(c->limit, there);
+    if (c->wanted != MICRO_BATCH_AUTO && help[0] != '\0') {
+        say_bytes(total_at(c->parameters, c->shape, c->last, c->wanted), needed);
+        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
+                          "train.micro_batch %" PRId64 " needs %s with train.recompute %s, the device has %s%s",
+                          c->wanted, needed, plan_recompute_word(c->last), there, help);
+    }
+    enum spec_recompute least = help[0] != '\0' ? c->last : RECOMPUTE_ALL;
+    uint64_t bytes = total_at(c->parameters, c->shape, least, 1);
+    say_bytes(bytes, needed);
+    if (bytes == UINT64_MAX)
+        return err_set_at(err, ERR_TOO_LARGE, "model", "needs %s even with train.micro_batch 1", needed);
+    return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
+                      "the run needs %s with train.micro_batch 1 and train.recompute %s, the device has %s%s", needed,
+                      plan_recompute_word(least), there, help);
+}
+
 static int choose_micro_batch(const struct spec *s, const struct plan_device *device,
                               const struct plan_layout *parameters, struct plan_shape *shape, struct err *err)
 {
-    uint64_t limit = device->memory_bytes ? device->memory_bytes : PLAN_MAX_BYTES;
-    if (limit > PLAN_MAX_BYTES)
-        limit = PLAN_MAX_BYTES;
-    int64_t wanted = s->train.micro_batch;
-    if (wanted < 0 || wanted > s->train.batch)
+    struct choice c = {
+        .parameters = parameters,
+        .shape = shape,
+        .limit = device->memory_bytes && device->memory_bytes < PLAN_MAX_BYTES ? device->memory_bytes : PLAN_MAX_BYTES,
+        .wanted = s->train.micro_batch,
+        .most = s->train.batch,
+        .first = s->train.recompute == RECOMPUTE_AUTO ? RECOMPUTE_NONE : s->train.recompute,
+        .last = s->train.recompute == RECOMPUTE_AUTO ? RECOMPUTE_ALL : s->train.recompute,
+    };
+    if (c.wanted < 0 || c.wanted > s->train.batch)
         return err_set_at(err, ERR_INVALID, "train.micro_batch",
-                          "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", wanted, s->train.batch);
-    if (wanted != MICRO_BATCH_AUTO && total_at(parameters, shape, wanted) <= limit) {
-        shape->micro_batch = wanted;
-        return 0;
+                          "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", c.wanted,
+                          s->train.batch);
+    if (c.wanted == MICRO_BATCH_AUTO && device->micro_batch_limit > 0 && device->micro_batch_limit < c.most) {
+        c.most = divisor_up_to(s->train.batch, device->micro_batch_limit);
+        if (c.most < full_micro_batch(shape))
+            c.first = c.last;
     }
-    int64_t fits = fitting_micro_batch(parameters, shape, s->train.batch, limit);
-    if (fits == 0) {
-        uint64_t least = total_at(parameters, shape, 1);
-        if (least == UINT64_MAX)
-            return err_set_at(err, ERR_TOO_LARGE, "model", "needs more than %.0f TiB even with train.micro_batch 1",
-                              mebibytes(PLAN_MAX_BYTES) / (1 << 20));
-        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                          "needs %.1f MiB with train.micro_batch 1, the device has %.1f MiB", mebibytes(least),
-                          mebibytes(limit));
-    }
-    if (wanted != MICRO_BATCH_AUTO) {
-        uint64_t needed = total_at(parameters, shape, wanted);
-        if (needed == UINT64_MAX)
-            return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                              "%" PRId64 " needs more than %.0f TiB; train.micro_batch %" PRId64 " fits", wanted,
-                              mebibytes(PLAN_MAX_BYTES) / (1 << 20), fits);
-        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                          "%" PRId64 " needs %.1f MiB, the device has %.1f MiB; train.micro_batch %" PRId64 " fits",
-                          wanted, mebibytes(needed), mebibytes(limit), fits);
-    }
-    shape->micro_batch = fits;
-    return 0;
+    return choose(&c, shape) ? 0 : refuse(&c, err);
 }
 
 static void *allocate_list(size_t count, size_t size)
@@ -264,6 +341,7 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .head_dim = shape.head_dim,
         .rotary_dims = count_rotary_dims(s->model.rotary_pct, shape.head_dim),
         .micro_batch = shape.micro_batch,
+        .recompute = shape.recompute,
         .logit_rows = l.logit_rows,
         .params = (int64_t)l.params,
         .params_non_embedding = (int64_t)(l.params - l.params_embedding),

@@ -57,6 +57,7 @@ struct plan_device {
     uint64_t workspace_head_bytes; /* and for each position and head */
     uint64_t logits_bytes;         /* room for the logits of a chunk of rows */
     uint64_t context_bytes;        /* what the device's driver and libraries take beside */
+    int64_t micro_batch_limit;     /* auto takes no more: the device had no room for a larger one; 0: none */
 };
 
 /* The CPU in fp32. */
@@ -72,13 +73,14 @@ struct plan {
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
-    int64_t micro_batch; /* sequences */
-    int64_t logit_rows;  /* rows of the logits chunk, equal chunks of at most plan_device.logits_bytes */
+    int64_t micro_batch;           /* sequences */
+    enum spec_recompute recompute; /* the policy taken, never auto */
+    int64_t logit_rows;            /* rows of the logits chunk, equal chunks of at most plan_device.logits_bytes */
     int64_t params;
     int64_t params_non_embedding; /* without embed.weight and head.weight */
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
      * the tied embedding; the embedding look-up, biases and norms out) + 6 * layers * dim * seq_len (attention's two
-     * products over the causal half). */
+     * products over the causal half). The model's, whatever is computed twice: MFU counts useful work. */
     double flops_per_token;
     struct {
         uint64_t by_class[PLAN_CLASSES];
@@ -91,21 +93,30 @@ struct plan {
 enum {
     PLAN_ALIGNMENT = 256,
     PLAN_MAX_LAYERS = 8192,
+    PLAN_FULL_POSITIONS = 4096, /* of a micro-batch: products of so many rows keep a GPU busy */
 };
 #define PLAN_MAX_BYTES (UINT64_C(1) << 46) /* beyond any machine: ERR_TOO_LARGE whatever memory_bytes says */
 
-/* vocab: the data set's, used where the spec's is 0. With micro_batch auto: batch or, halving, the
- * largest divisor of it whose total fits memory_bytes. Does not fit at micro_batch 1: ERR_TOO_LARGE, saying how much is
- * needed. A given micro_batch that does not fit: ERR_TOO_LARGE, saying which would. A shape that is none (heads that do
- * not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many layers or bytes:
- * ERR_TOO_LARGE.
+/* vocab: the data set's, used where the spec's is 0. A micro_batch or recompute that is given is used as given. With
+ * micro_batch auto: batch or, halving, the largest divisor of it whose total fits memory_bytes. With recompute auto:
+ * the first of none, cheap, all in which a given micro_batch fits; where that is auto too, the first whose largest
+ * micro-batch is the whole batch or has PLAN_FULL_POSITIONS, else the one with the largest, on a tie the first. Smaller
+ * products leave a GPU idle, which costs more than computing cheap's share again (about 3 % of a step) or all's (up to
+ * 30 %); larger ones gain nothing. A micro_batch_limit below PLAN_FULL_POSITIONS tells a device so short of memory that
+ * recompute auto is all.
+ *
+ * Does not fit: ERR_TOO_LARGE, saying how much is needed and which micro_batch or recompute fits. A shape that is none
+ * (heads that do not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many
+ * layers or bytes: ERR_TOO_LARGE.
  *
  * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs (of the whole batch),
- * scalars; every tensor starts at a
- * multiple of PLAN_ALIGNMENT. Kept for the backward pass, a layer: residual sum, norm statistics, norm outputs, rotated
- * qkv, lse, attention output, pre-activation, hidden; nothing is computed twice. "shared.*" buffers serve all layers:
- * stream (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the
- * branches, then gradients of their inputs), wide (gradients of qkv and of the hidden). */
+ * scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual sums, norm
+ * statistics, norm outputs, rotated qkv, lse, attention output, pre-activation, hidden. With none each layer keeps all
+ * of them ("layers.3.n1"). With cheap what norms and activations can rebuild (norm statistics and outputs, hidden) is
+ * not kept but stands once, for all layers ("shared.n1"); with all everything but a layer's input, sum1. Of the
+ * last layer the backward pass finds it as the forward pass left it. More "shared.*" buffers serve all layers: stream
+ * (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the branches,
+ * then gradients of their inputs), wide (gradients of qkv and of the hidden). */
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err);
 void plan_finish(struct plan *p);
 const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name);
@@ -115,7 +126,11 @@ const char *plan_class_word(enum plan_class class);
 /* Model FLOPs utilisation (Chowdhery et al. 2022, appendix B, with flops_per_token as above): the share of the device's
  * peak that the model's own arithmetic takes at this pace. 0 where the peak is not known (0). */
 double plan_mfu(double flops_per_token, double tok_s, double peak_flops);
-/* {"params","params_non_embedding","flops_per_token","micro_batch","d_ff","vocab",
+/* "none", "cheap", "all" */
+const char *plan_recompute_word(enum spec_recompute recompute);
+/* For errors, what all of it takes and what takes most: "10360 MiB, activations 9120 MiB, moments 1240 MiB". */
+void plan_say_needs(const struct plan *p, char *out, size_t size);
+/* {"params","params_non_embedding","flops_per_token","micro_batch","recompute","d_ff","vocab",
  *  "bytes":{"total","arena","parameters",...}}. Caller deletes. */
 cJSON *plan_to_json(const struct plan *p);
 

@@ -25,11 +25,16 @@ static uint64_t align(struct plan_layout *l, uint64_t bytes)
     return add(l, bytes, PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
 }
 
-/* Names are for both lists; layer < 0 has none in front. */
+/* In place of a layer. */
+enum { NO_LAYER = -1, SHARED = -2 };
+
+/* Names are for both lists. */
 static void name_tensor(char out[64], int64_t layer, const char *name)
 {
-    if (layer < 0)
+    if (layer == NO_LAYER)
         snprintf(out, 64, "%s", name);
+    else if (layer == SHARED)
+        snprintf(out, 64, "shared.%s", name);
     else
         snprintf(out, 64, "layers.%lld.%s", (long long)layer, name);
 }
@@ -85,7 +90,8 @@ void plan_layout_parameters(struct plan_layout *l)
     double std = sqrt(2.0 / (5.0 * (double)s->dim));
     double output_std = 2.0 / ((double)s->layers * sqrt((double)s->dim));
 
-    place_parameter(l, -1, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL, std);
+    place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
+                    std);
     for (int64_t i = 0; i < s->layers; i++) {
         place_norm(l, i, "norm1.weight", "norm1.bias");
         if (s->norms == 2)
@@ -95,9 +101,9 @@ void plan_layout_parameters(struct plan_layout *l)
         place_linear(l, i, "ffn.up.weight", "ffn.up.bias", (s->ffn_gated ? 2 : 1) * s->d_ff, s->dim, std);
         place_linear(l, i, "ffn.down.weight", "ffn.down.bias", s->dim, s->d_ff, output_std);
     }
-    place_norm(l, -1, "final_norm.weight", "final_norm.bias");
+    place_norm(l, NO_LAYER, "final_norm.weight", "final_norm.bias");
     if (!s->tied)
-        place_parameter(l, -1, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
+        place_parameter(l, NO_LAYER, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
 
     l->by_class[PLAN_PARAMETERS] = l->wide_bytes;
     l->by_class[PLAN_COPIES] = l->copy_bytes;
@@ -141,27 +147,42 @@ static void place_statistics(struct plan_layout *l, int64_t layer, const char *n
     place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->wide_bytes));
 }
 
+/* True when a tensor that is rebuilt from the policy `from` on stands at `layer`: with each layer that keeps it, else
+ * once, shared. */
+static bool stands_at(const struct plan_layout *l, int64_t layer, enum spec_recompute from)
+{
+    bool kept = l->shape->recompute < from;
+    return kept == (layer != SHARED);
+}
+
 static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
 {
     const struct plan_shape *s = l->shape;
-    place_rows(l, i, "sum1", rows, s->dim);
-    if (s->layernorm)
+    bool cheap = stands_at(l, i, RECOMPUTE_CHEAP), costly = stands_at(l, i, RECOMPUTE_ALL);
+    if (i != SHARED)
+        place_rows(l, i, "sum1", rows, s->dim);
+    if (cheap && s->layernorm)
         place_statistics(l, i, "mean1", rows);
-    place_statistics(l, i, "rstd1", rows);
-    place_rows(l, i, "n1", rows, s->dim);
-    if (!s->parallel) {
-        place_rows(l, i, "sum2", rows, s->dim);
-        if (s->layernorm)
-            place_statistics(l, i, "mean2", rows);
-        place_statistics(l, i, "rstd2", rows);
+    if (cheap) {
+        place_statistics(l, i, "rstd1", rows);
+        place_rows(l, i, "n1", rows, s->dim);
     }
-    if (s->norms == 2)
+    if (costly && !s->parallel)
+        place_rows(l, i, "sum2", rows, s->dim);
+    if (cheap && !s->parallel && s->layernorm)
+        place_statistics(l, i, "mean2", rows);
+    if (cheap && !s->parallel)
+        place_statistics(l, i, "rstd2", rows);
+    if (cheap && s->norms == 2)
         place_rows(l, i, "n2", rows, s->dim);
-    place_rows(l, i, "qkv", rows, 3 * s->dim);
-    place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
-    place_rows(l, i, "attn", rows, s->dim);
-    place_rows(l, i, "pre", rows, (s->ffn_gated ? 2 : 1) * s->d_ff);
-    place_rows(l, i, "hidden", rows, s->d_ff);
+    if (costly) {
+        place_rows(l, i, "qkv", rows, 3 * s->dim);
+        place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
+        place_rows(l, i, "attn", rows, s->dim);
+        place_rows(l, i, "pre", rows, (s->ffn_gated ? 2 : 1) * s->d_ff);
+    }
+    if (cheap)
+        place_rows(l, i, "hidden", rows, s->d_ff);
 }
 
 /* The smallest chunk with as few chunks as `most` rows allow, rounded to what products like. */
@@ -181,29 +202,30 @@ void plan_layout_buffers(struct plan_layout *l)
     uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->seq_len);
     for (int64_t i = 0; i < s->layers; i++)
         place_layer(l, i, rows);
-    place_rows(l, -1, "final.sum", rows, s->dim);
+    place_layer(l, SHARED, rows);
+    place_rows(l, NO_LAYER, "final.sum", rows, s->dim);
     if (s->layernorm)
-        place_statistics(l, -1, "final.mean", rows);
-    place_statistics(l, -1, "final.rstd", rows);
-    place_rows(l, -1, "shared.stream", rows, s->dim);
-    place_rows(l, -1, "shared.branch1", rows, s->dim);
-    place_rows(l, -1, "shared.branch2", rows, s->dim);
-    place_rows(l, -1, "shared.wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
+        place_statistics(l, NO_LAYER, "final.mean", rows);
+    place_statistics(l, NO_LAYER, "final.rstd", rows);
+    place_rows(l, SHARED, "stream", rows, s->dim);
+    place_rows(l, SHARED, "branch1", rows, s->dim);
+    place_rows(l, SHARED, "branch2", rows, s->dim);
+    place_rows(l, SHARED, "wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
     uint64_t most = logit_row ? l->device->logits_bytes / logit_row : 0;
     uint64_t chunk = equal_chunks(rows, most < 1 ? 1 : most);
     l->logit_rows = (int64_t)chunk;
-    place_buffer(l, -1, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
+    place_buffer(l, NO_LAYER, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
 
     uint64_t inputs = multiply(l, multiply(l, (uint64_t)s->batch, (uint64_t)s->seq_len), sizeof(int32_t));
-    place_buffer(l, -1, "tokens", PLAN_INPUTS, inputs);
-    place_buffer(l, -1, "targets", PLAN_INPUTS, inputs);
+    place_buffer(l, NO_LAYER, "tokens", PLAN_INPUTS, inputs);
+    place_buffer(l, NO_LAYER, "targets", PLAN_INPUTS, inputs);
     if (s->documents)
-        place_buffer(l, -1, "first", PLAN_INPUTS, inputs);
-    place_buffer(l, -1, "loss_sum", PLAN_SCALARS, sizeof(double));
-    place_buffer(l, -1, "grad_norm", PLAN_SCALARS, sizeof(double));
-    place_buffer(l, -1, "updates", PLAN_SCALARS, sizeof(int64_t));
+        place_buffer(l, NO_LAYER, "first", PLAN_INPUTS, inputs);
+    place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
+    place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
+    place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));
 
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));

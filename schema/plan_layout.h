@@ -13,7 +13,8 @@
 struct plan_shape {
     int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
     bool ffn_gated, layernorm, bias, tied, parallel, documents;
-    int norms; /* 1 or 2 a block */
+    int norms;                     /* 1 or 2 a block */
+    enum spec_recompute recompute; /* not auto */
 };
 
 struct plan_layout {
@@ -32,7 +33,8 @@ struct plan_layout {
 };
 
 /* Fields of `shape` are at least 1 and at most 2^40. First the parameters with gradients and moments, then the buffers
- * of the shape's micro_batch, which may be repeated with another one after setting end, by_class and buffer_count back.
+ * of the shape's micro_batch and recompute, which may be repeated with others after setting end, by_class and
+ * buffer_count back.
  */
 void plan_layout_parameters(struct plan_layout *l);
 void plan_layout_buffers(struct plan_layout *l);

@@ -56,7 +56,9 @@ WHERE id = ?1 AND state = ?2;
 UPDATE runs SET cancelling = 1 WHERE id = ?1 AND state IN ('starting', 'running') AND cancelling = 0;
 
 -- name: RUN_SET_BACKOFF
-UPDATE runs SET not_before_ms = ?2, no_progress = ?3, crash_step = ?4, crash_count = ?5 WHERE id = ?1;
+UPDATE runs
+SET not_before_ms = ?2, no_progress = ?3, crash_step = ?4, crash_count = ?5, micro_batch_limit = ?6
+WHERE id = ?1;
 
 -- tags and requests -----------------------------------------------------------------------------------------------
 
@@ -238,7 +240,7 @@ WHERE run = ?1 AND n = ?2;
 -- name: INGEST_START_RUN
 UPDATE runs
 SET total_steps = ?2, tokens_per_epoch = ?3, steps_per_epoch = ?4, params = ?5,
-    flops_per_token = coalesce(?6, flops_per_token)
+    flops_per_token = coalesce(?6, flops_per_token), micro_batch = ?7
 WHERE id = ?1;
 
 -- name: INGEST_END

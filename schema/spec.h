@@ -26,6 +26,7 @@ enum spec_order { ORDER_SHUFFLE, ORDER_STREAM };
 enum spec_reset { RESET_EPOCH, RESET_DOCUMENT };
 enum spec_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 enum spec_precision { PRECISION_FP32, PRECISION_BF16 };
+enum spec_recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_CHEAP, RECOMPUTE_ALL }; /* by what is kept, falling */
 enum spec_optimizer { OPTIMIZER_ADAMW };
 enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 enum spec_nonfinite { NONFINITE_STOP, NONFINITE_SKIP };
@@ -63,6 +64,7 @@ struct spec {
         double epochs;
         int64_t steps; /* 0: epochs decide */
         int64_t seq_len, batch, micro_batch /* MICRO_BATCH_AUTO */, seed;
+        enum spec_recompute recompute;
         struct {
             enum spec_optimizer type;
             double lr, betas[2], eps;

@@ -14,6 +14,7 @@ static const char *const order_words[] = {"shuffle", "stream", NULL};
 static const char *const reset_words[] = {"epoch", "document", NULL};
 static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precision_words[] = {"fp32", "bf16", NULL};
+static const char *const recompute_words[] = {"auto", "none", "cheap", "all", NULL};
 static const char *const optimizer_words[] = {"adamw", NULL};
 static const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
 static const char *const nonfinite_words[] = {"stop", "skip", NULL};
@@ -239,6 +240,15 @@ const struct spec_field spec_fields[] = {
      .fallback = "auto",
      .unit = "sequences",
      .doc = "Windows computed at once, at most `train.batch`; `auto`: as many as fit the device."},
+    {.path = "train.recompute",
+     WORD_AT(spec_recompute, train.recompute, recompute_words),
+     .fallback = "auto",
+     .unit = "",
+     .doc = "What the backward pass computes once more to save memory, bit for bit as it was. `none`: everything is "
+            "kept. `cheap`: norms and activations are rebuilt, for about 3 % of the time. `all`: a layer keeps its "
+            "input alone, for up to 30 %. `auto`: the first of them with which a given `train.micro_batch` fits the "
+            "device; where that is `auto` too, `none`, unless another one raises a micro-batch of fewer than 4096 "
+            "positions."},
     {.path = "train.seed",
      INTEGER_AT(train.seed),
      .flags = FIELD_RESULT,

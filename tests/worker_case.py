@@ -99,13 +99,13 @@ class Run:
         return [str(WORKER), "--home", str(self.home), "--run-dir", str(self.dir), "--attempt", str(attempt),
                 "--resume", resume, "--threads", str(threads)]
 
-    def start(self, resume="none", threads=1, **popen):
+    def start(self, resume="none", threads=1, more=(), **popen):
         self.attempt += 1
         folder = self.dir / "attempts" / str(self.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "worker.log", "ab") as log:
-            return subprocess.Popen(self.command(self.attempt, resume, threads), stdin=subprocess.DEVNULL, stdout=log,
-                                    stderr=log, start_new_session=True, **popen)
+            return subprocess.Popen([*self.command(self.attempt, resume, threads), *more], stdin=subprocess.DEVNULL,
+                                    stdout=log, stderr=log, start_new_session=True, **popen)
 
     def go(self, resume="none", threads=1, **popen):
         """Runs one attempt to its end and returns its exit status."""

@@ -17,6 +17,7 @@ enum option_id {
     OPTION_ATTEMPT,
     OPTION_RESUME,
     OPTION_THREADS,
+    OPTION_MICRO_BATCH_LIMIT,
     OPTION_LOCK_FD,
     OPTION_PLAN,
     OPTION_TUNE,
@@ -31,6 +32,7 @@ static const struct option options[] = {
     {"attempt", required_argument, NULL, OPTION_ATTEMPT},
     {"resume", required_argument, NULL, OPTION_RESUME},
     {"threads", required_argument, NULL, OPTION_THREADS},
+    {"micro-batch-limit", required_argument, NULL, OPTION_MICRO_BATCH_LIMIT},
     {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
     {"plan", required_argument, NULL, OPTION_PLAN},
     {"tune", required_argument, NULL, OPTION_TUNE},
@@ -44,7 +46,7 @@ static const struct option options[] = {
 void arguments_print_help(FILE *out)
 {
     fputs("Usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
-          "                   [--lock-fd FD]\n"
+          "                   [--micro-batch-limit N] [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
           "       baka-worker --describe schema|markdown\n"
@@ -58,6 +60,8 @@ void arguments_print_help(FILE *out)
           "  --attempt N        number of this attempt, from 1; its folder must not hold a journal yet\n"
           "  --resume WHAT      'checkpoints/STEP-aM' below the run directory, or 'none'\n"
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
+          "  --micro-batch-limit N\n"
+          "                     where train.micro_batch is auto and no checkpoint has pinned it: at most N\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
           "  --tune SPEC.json   measure the GPU's algorithms for this spec's products and write the fastest to the\n"
@@ -156,6 +160,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             break;
         case OPTION_THREADS:
             rc = read_int("--threads", optarg, 1, THREADS_MAX, &a.threads, err);
+            break;
+        case OPTION_MICRO_BATCH_LIMIT:
+            rc = read_int("--micro-batch-limit", optarg, 1, INT_MAX, &a.micro_batch_limit, err);
             break;
         case OPTION_LOCK_FD:
             rc = read_int("--lock-fd", optarg, 3, INT_MAX, &a.lock_fd, err);

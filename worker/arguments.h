@@ -23,8 +23,9 @@ struct arguments {
     char run_dir[PATH_SIZE]; /* train */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
-    int threads; /* 0: resources.cpus of the spec */
-    int lock_fd; /* -1: the keeper takes the lock itself */
+    int threads;           /* 0: resources.cpus of the spec */
+    int micro_batch_limit; /* of a micro_batch that is auto and not pinned yet; 0: none */
+    int lock_fd;           /* -1: the keeper takes the lock itself */
     char spec[PATH_SIZE];  /* plan, tune */
     char table[PATH_SIZE]; /* tune; "": the backend's own */
 };

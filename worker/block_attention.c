@@ -19,11 +19,16 @@ static struct attention_args attention_of(const struct model *m, const struct mo
     };
 }
 
-void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+void block_attention_mix(struct model *m, struct model_layer *layer, const void *x)
 {
     struct attention_args a = attention_of(m, layer);
     linear_apply(m, &layer->qkv, x, layer->qkv_rows);
     m->ops->attention_forward(m->backend, &a);
+}
+
+void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+{
+    block_attention_mix(m, layer, x);
     linear_apply(m, &layer->attn_out, layer->attn_rows, out);
 }
 

@@ -3,14 +3,28 @@
 #include "worker/ffn.h"
 #include "worker/model_parts.h"
 
+static const void *ffn_input(const struct norm_site *norm)
+{
+    return norm->y[1] ? norm->y[1] : norm->y[0];
+}
+
 static void parallel_forward(struct model *m, struct model_layer *layer, struct stream *stream)
 {
     struct norm_site *norm = &layer->norm[0];
     norm_site_forward(m, norm, stream);
     block_attention_forward(m, layer, norm->y[0], m->branch_rows[0]);
-    m->ffn->forward(m, layer, norm->y[1] ? norm->y[1] : norm->y[0], m->branch_rows[1]);
+    m->ffn->forward(m, layer, ffn_input(norm), m->branch_rows[1]);
     stream->add[0] = m->branch_rows[0];
     stream->add[1] = m->branch_rows[1];
+}
+
+static void parallel_rebuild(struct model *m, struct model_layer *layer)
+{
+    struct norm_site *norm = &layer->norm[0];
+    norm_site_forward(m, norm, &(struct stream){.x = norm->sum});
+    if (m->plan->recompute == RECOMPUTE_ALL)
+        block_attention_mix(m, layer, norm->y[0]);
+    m->ffn->rebuild(m, layer, ffn_input(norm));
 }
 
 static void parallel_backward(struct model *m, struct model_layer *layer)
@@ -27,4 +41,5 @@ static void parallel_backward(struct model *m, struct model_layer *layer)
     }
 }
 
-const struct block block_parallel = {.forward = parallel_forward, .backward = parallel_backward};
+const struct block block_parallel = {
+    .forward = parallel_forward, .rebuild = parallel_rebuild, .backward = parallel_backward};

@@ -12,6 +12,21 @@ static void sequential_forward(struct model *m, struct model_layer *layer, struc
     stream->add[0] = m->branch_rows[1];
 }
 
+static void sequential_rebuild(struct model *m, struct model_layer *layer)
+{
+    struct norm_site *norm = layer->norm;
+    struct stream stream = {.x = norm[0].sum};
+    norm_site_forward(m, &norm[0], &stream);
+    if (m->plan->recompute == RECOMPUTE_ALL) {
+        block_attention_forward(m, layer, norm[0].y[0], m->branch_rows[0]);
+        stream.add[0] = m->branch_rows[0];
+    } else {
+        stream.x = norm[1].sum;
+    }
+    norm_site_forward(m, &norm[1], &stream);
+    m->ffn->rebuild(m, layer, norm[1].y[0]);
+}
+
 static void sequential_backward(struct model *m, struct model_layer *layer)
 {
     m->ffn->backward(m, layer, layer->norm[1].y[0], m->stream_rows, m->branch_rows[0], false);
@@ -20,4 +35,5 @@ static void sequential_backward(struct model *m, struct model_layer *layer)
     norm_site_backward(m, &layer->norm[0], m->branch_rows[0], NULL, false);
 }
 
-const struct block block_sequential = {.forward = sequential_forward, .backward = sequential_backward};
+const struct block block_sequential = {
+    .forward = sequential_forward, .rebuild = sequential_rebuild, .backward = sequential_backward};

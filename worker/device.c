@@ -6,7 +6,7 @@
 
 static void describe(const struct spec *spec, bool gpu, uint64_t memory_bytes, struct device *out)
 {
-    struct device d = {.backend = gpu ? "cuda" : "cpu"};
+    struct device d = {.backend = gpu ? "cuda" : "cpu", .own_memory = gpu};
     d.storage = gpu && spec->train.precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
     d.plan = gpu ? plan_device_cuda(dtype_size(d.storage)) : plan_device_cpu;
     d.plan.memory_bytes = memory_bytes;
@@ -20,8 +20,9 @@ static void describe(const struct spec *spec, bool gpu, uint64_t memory_bytes, s
 int device_choose(const struct spec *spec, struct device *out, struct err *err)
 {
     struct backend_device found;
-    bool here = spec->train.device != DEVICE_CPU && backend_probe("cuda", &found, err) == 0;
-    if (!here && spec->train.device == DEVICE_CUDA)
+    bool wanted = spec->train.device == DEVICE_CUDA; /* auto without a GPU is no error */
+    bool here = spec->train.device != DEVICE_CPU && backend_probe("cuda", &found, wanted ? err : NULL) == 0;
+    if (!here && wanted)
         return -ERR_UNAVAILABLE;
     int rc = here ? 0 : backend_probe("cpu", &found, err);
     if (rc == 0)

@@ -2,6 +2,7 @@
 #ifndef BAKA_WORKER_DEVICE_H
 #define BAKA_WORKER_DEVICE_H
 
+#include <stdbool.h>
 #include "kernels/backend.h"
 #include "schema/plan.h"
 #include "schema/spec.h"
@@ -10,6 +11,7 @@ struct device {
     const char *backend; /* for backend_open */
     enum dtype storage;
     struct plan_device plan;
+    bool own_memory;  /* apart from the host's */
     int host_threads; /* for what the host does alone before the first step; 0: those of the run */
 };
 

@@ -16,6 +16,8 @@ struct ffn {
     struct activation (*activation)(const struct spec *spec);
     /* x [rows,d] to out [rows,d]. */
     void (*forward)(struct model *m, struct model_layer *layer, const void *x, void *out);
+    /* What plan->recompute (not none) did not let the layer keep of forward, bit for bit. */
+    void (*rebuild)(struct model *m, struct model_layer *layer, const void *x);
     /* dx = or += the gradient of x, given d_out; d_out is only read. */
     void (*backward)(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
                      bool dx_accumulate);
@@ -28,6 +30,7 @@ const struct ffn *ffn_find(enum spec_ffn type);
 
 /* down(f(up x)), plain or gated: what all of the above do between their activations. */
 void ffn_dense_forward(struct model *m, struct model_layer *layer, const void *x, void *out);
+void ffn_dense_rebuild(struct model *m, struct model_layer *layer, const void *x);
 void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
                         bool dx_accumulate);
 

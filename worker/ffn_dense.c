@@ -5,21 +5,36 @@
 
 #include "worker/model_parts.h"
 
+static struct ffn_up_args up_of(const struct model *m, const struct model_layer *layer, const void *x)
+{
+    return (struct ffn_up_args){
+        .rows = m->rows,
+        .in = layer->ffn_up.in,
+        .width = m->plan->d_ff,
+        .act = m->activation,
+        .gated = m->ffn->gated,
+        .x = x,
+        .w = layer->ffn_up.weight.value,
+        .bias = layer->ffn_up.bias.value,
+        .pre = layer->pre,
+        .h = layer->hidden,
+    };
+}
+
 void ffn_dense_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
 {
-    m->ops->ffn_up_forward(m->backend, &(struct ffn_up_args){
-                                           .rows = m->rows,
-                                           .in = layer->ffn_up.in,
-                                           .width = m->plan->d_ff,
-                                           .act = m->activation,
-                                           .gated = m->ffn->gated,
-                                           .x = x,
-                                           .w = layer->ffn_up.weight.value,
-                                           .bias = layer->ffn_up.bias.value,
-                                           .pre = layer->pre,
-                                           .h = layer->hidden,
-                                       });
+    struct ffn_up_args up = up_of(m, layer, x);
+    m->ops->ffn_up_forward(m->backend, &up);
     linear_apply(m, &layer->ffn_down, layer->hidden, out);
+}
+
+void ffn_dense_rebuild(struct model *m, struct model_layer *layer, const void *x)
+{
+    struct ffn_up_args up = up_of(m, layer, x);
+    if (m->plan->recompute == RECOMPUTE_ALL)
+        m->ops->ffn_up_forward(m->backend, &up);
+    else
+        m->ops->activation_forward(m->backend, &up);
 }
 
 void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,

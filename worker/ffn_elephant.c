@@ -12,6 +12,7 @@ const struct ffn ffn_elephant = {
     .gated = false,
     .activation = elephant_activation,
     .forward = ffn_dense_forward,
+    .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,
 };
 
@@ -20,5 +21,6 @@ const struct ffn ffn_elephant_glu = {
     .gated = true,
     .activation = elephant_activation,
     .forward = ffn_dense_forward,
+    .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,
 };

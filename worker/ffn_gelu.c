@@ -12,6 +12,7 @@ const struct ffn ffn_gelu = {
     .gated = false,
     .activation = gelu_activation,
     .forward = ffn_dense_forward,
+    .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,
 };
 
@@ -20,5 +21,6 @@ const struct ffn ffn_geglu = {
     .gated = true,
     .activation = gelu_activation,
     .forward = ffn_dense_forward,
+    .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,
 };

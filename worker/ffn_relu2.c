@@ -12,5 +12,6 @@ const struct ffn ffn_relu2 = {
     .gated = false,
     .activation = relu2_activation,
     .forward = ffn_dense_forward,
+    .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,
 };

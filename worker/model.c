@@ -42,11 +42,9 @@ static struct weight find_weight(struct finder *f, const char *name)
     return (struct weight){0};
 }
 
-static void *find_buffer(struct finder *f, const char *name)
+static void *look_for_buffer(struct finder *f, const char *full)
 {
     const struct plan *plan = f->m->plan;
-    char full[64];
-    finder_name(f, name, full);
     for (int i = 0; i < plan->buffer_count; i++) {
         int at = (f->buffer + i) % plan->buffer_count;
         const struct plan_buffer *b = &plan->buffers[at];
@@ -55,8 +53,22 @@ static void *find_buffer(struct finder *f, const char *name)
         f->buffer = at;
         return f->m->arena + b->offset;
     }
-    snprintf(f->missing, sizeof(f->missing), "%s", full);
     return NULL;
+}
+
+/* The layer's own, or where the plan lets it not keep that one, the one of all layers. */
+static void *find_buffer(struct finder *f, const char *name)
+{
+    char full[64], shared[64];
+    finder_name(f, name, full);
+    void *found = look_for_buffer(f, full);
+    if (!found && f->layer >= 0 && f->m->plan->recompute != RECOMPUTE_NONE) {
+        snprintf(shared, sizeof(shared), "shared.%s", name);
+        found = look_for_buffer(f, shared);
+    }
+    if (!found)
+        snprintf(f->missing, sizeof(f->missing), "%s", full);
+    return found;
 }
 
 static struct linear find_linear(struct finder *f, const char *weight, const char *bias, int64_t out, int64_t in)

@@ -29,6 +29,8 @@ struct norm_site {
     void *y[2];
 };
 
+/* What forward leaves for backward. With train.recompute the tensors that the plan lets a layer not keep are those of
+ * all layers: each layer overwrites them, and the block's rebuild fills them again. */
 struct model_layer {
     struct norm_site norm[2]; /* parallel: [0] only; sequential: before attention, before the feed-forward layer */
     struct linear qkv, attn_out, ffn_up, ffn_down;
@@ -79,9 +81,12 @@ const int32_t *model_targets(const struct model *m);
 const int32_t *model_first(const struct model *m); /* NULL: attention does not stop at documents */
 
 /* One transformer block. forward takes the stream and leaves the stream behind it; backward finds the gradient of the
- * stream behind the block in m->stream_rows and leaves that of the stream before it there. */
+ * stream behind the block in m->stream_rows and leaves that of the stream before it there. rebuild, before backward,
+ * computes what plan->recompute (not none) did not let the layer keep, by the same operators from the same inputs, so
+ * to the same bits; branch_rows and wide_rows are its scratch. */
 struct block {
     void (*forward)(struct model *m, struct model_layer *layer, struct stream *stream);
+    void (*rebuild)(struct model *m, struct model_layer *layer);
     void (*backward)(struct model *m, struct model_layer *layer);
 };
 
@@ -95,7 +100,9 @@ void norm_site_backward(struct model *m, struct norm_site *site, const void *dy0
 void linear_apply(struct model *m, const struct linear *linear, const void *x, void *y);
 void linear_gradient(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx);
 
-/* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. */
+/* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
+ * without the last projection. */
+void block_attention_mix(struct model *m, struct model_layer *layer, const void *x);
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out);
 /* scratch [rows,d] */
 void block_attention_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,

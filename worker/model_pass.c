@@ -2,7 +2,8 @@
  *
  * Forward: embedding, blocks, final norm, classifier. Each block leaves its branches' outputs to be added by the next
  * norm, so the residual stream costs no pass of its own. Backward mirrors it; the classifier has already left the
- * gradient of its input. A tied embedding gets the classifier's and the look-up's gradient in one tensor.
+ * gradient of its input. What a layer did not keep is rebuilt right before its backward. A tied embedding gets the
+ * classifier's and the look-up's gradient in one tensor.
  */
 #include "worker/model_parts.h"
 
@@ -158,8 +159,12 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
     run_classifier(m, m->branch_rows[0]);
 
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);
-    for (int64_t i = m->spec->model.layers - 1; i >= 0; i--)
+    int64_t last = m->spec->model.layers - 1;
+    for (int64_t i = last; i >= 0; i--) {
+        if (i < last && m->plan->recompute != RECOMPUTE_NONE) /* the last one's are as its forward left them */
+            m->block->rebuild(m, &m->layers[i]);
         m->block->backward(m, &m->layers[i]);
+    }
     struct embed_args embed = embedding_of(m);
     embed.d_out = m->stream_rows;
     embed.d_table = m->embed.grad;

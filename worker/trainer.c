@@ -129,23 +129,49 @@ static int open_checkpoint(struct trainer *t, struct err *err)
     return 0;
 }
 
+static enum journal_end_reason out_of_memory(const struct trainer *t)
+{
+    return t->device.own_memory ? END_OOM_GPU : END_OOM_HOST;
+}
+
+/* What the device told, and if it is that it has no room, what the plan wants it for. */
+static int device_failed(struct trainer *t, int rc, struct err *err)
+{
+    if (rc != -ERR_NO_MEMORY)
+        return rc;
+    char told[256], needs[160];
+    snprintf(told, sizeof told, "%.255s", err->message);
+    plan_say_needs(&t->plan, needs, sizeof needs);
+    t->blame = out_of_memory(t);
+    return err_set(err, ERR_NO_MEMORY, "%s; the run needs %s", told, needs);
+}
+
+/* A spec that is too large for the device is refused, as submit does it. One that has a checkpoint did fit a device: it
+ * is this one that has too little. */
+static int make_plan(struct trainer *t, struct err *err)
+{
+    t->blame = END_BAD_SPEC;
+    t->device.plan.micro_batch_limit = t->args->micro_batch_limit;
+    int rc = plan_make(&t->spec, (int64_t)t->data.header.vocab, &t->device.plan, &t->plan, err);
+    if (rc == -ERR_TOO_LARGE && t->resumed)
+        t->blame = out_of_memory(t);
+    t->plan_made = rc == 0;
+    return rc;
+}
+
 static int open_backend(struct trainer *t, struct err *err)
 {
     t->blame = END_BACKEND_ERROR;
     int rc = device_choose(&t->spec, &t->device, err);
     if (rc != 0)
         return rc;
-    t->blame = END_BAD_SPEC;
-    rc = plan_make(&t->spec, (int64_t)t->data.header.vocab, &t->device.plan, &t->plan, err);
-    if (rc == -ERR_TOO_LARGE)
-        t->blame = END_OUT_OF_MEMORY;
+    rc = make_plan(t, err);
     if (rc != 0)
         return rc;
-    t->plan_made = true;
     t->blame = END_BACKEND_ERROR;
     const struct backend_options options = {
         .storage = t->device.storage, .threads = t->threads, .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE]};
-    rc = backend_open(t->device.backend, &options, &t->backend, err);
+    rc = device_failed(t, backend_open(t->device.backend, &options, &t->backend, err), err);
     if (rc == 0)
         t->peak_flops = t->backend->ops->peak_flops(t->backend);
     return rc;
@@ -190,9 +216,9 @@ static int write_start(struct trainer *t, struct err *err)
         return rc;
     log_event(LOG_LEVEL_INFO, "attempt_started",
               "attempt=%d resume_step=%" PRId64 " total_steps=%" PRId64 " params=%" PRId64
-              " backend=%s device=%s threads=%d memory_bytes=%" PRIu64,
+              " backend=%s device=%s threads=%d micro_batch=%" PRId64 " recompute=%s memory_bytes=%" PRIu64,
               t->args->attempt, t->resume_step, t->total_steps, t->plan.params, s->backend, s->device, t->threads,
-              t->plan.bytes.total);
+              t->plan.micro_batch, plan_recompute_word(t->plan.recompute), t->plan.bytes.total);
     if (t->resumed && strcmp(checkpoint_get_state(t->resumed)->numerics_id, t->numerics_id) != 0)
         rc = trainer_note(t, err, "resumed under another numerics id");
     return rc;
@@ -202,7 +228,7 @@ static int make_model(struct trainer *t, struct err *err)
 {
     int rc = model_create(&t->spec, &t->plan, t->backend, &t->model, err);
     if (rc != 0)
-        return rc;
+        return device_failed(t, rc, err);
     t->health = (struct health){.backend = t->backend, .journal = t->journal};
     t->backend = NULL;
     size_t rows = (size_t)(t->spec.train.batch > t->plan.micro_batch ? t->spec.train.batch : t->plan.micro_batch);
@@ -259,7 +285,7 @@ static enum journal_end_reason reason_of(const struct trainer *t, const struct e
     case ERR_NO_SPACE:
         return END_DISK_FULL;
     case ERR_NO_MEMORY:
-        return END_OUT_OF_MEMORY;
+        return t->blame == END_OOM_GPU ? END_OOM_GPU : END_OOM_HOST;
     default:
         return t->blame;
     }
@@ -316,6 +342,8 @@ static int train(struct trainer *t, enum journal_end_reason *reason, struct err 
     if (rc != 0)
         return rc;
     rc = train_loop_run(t, reason, err);
+    if (t->blame == END_BACKEND_ERROR)
+        rc = device_failed(t, rc, err);
     if (rc != 0) {
         health_record(&t->health, t->step, clock_monotonic_us(), NULL);
         return rc;

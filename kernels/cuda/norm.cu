@@ -1,8 +1,7 @@
 /* norm.cu: residual sums with LayerNorm or RMSNorm, one or two outputs that share their statistics.
  *
- * Statistics and outputs come from the sum in fp32, before it is rounded to storage: against the reference that saves
- * one rounding of every output. Backward (norm_backward.cu) has the rounded `sum` with those statistics; its normalised
- * values then have a mean off zero by a rounding error over sqrt(dim), far below their own.
+ * Statistics and outputs come from the sum as it is stored, in fp32: of `sum` alone they come out the same once more,
+ * and backward (norm_backward.cu) normalises just what they belong to.
  *
  * A warp takes a row of up to 1024 elements, a block one of up to 8192, held in registers. Other rows (odd, unaligned,
  * longer) go element by element and are read again.
@@ -11,6 +10,13 @@
 #include "kernels/cuda/vector.cuh"
 
 enum { FORWARD_THREADS = 256, REGISTER_VECTORS = 4 /* a thread's, at most */ };
+
+template <class T> static __device__ __forceinline__ float rounded(float x)
+{
+    T stored;
+    element_store(&stored, x);
+    return element_load(stored);
+}
 
 /* LANES threads hold a row, VECS vectors each. */
 template <class T, int LANES, int VECS>
@@ -50,7 +56,7 @@ static __global__ void __launch_bounds__(FORWARD_THREADS) forward_rows(const nor
         unpack<T, VECTOR>(p1[v], z);
 #pragma unroll
         for (int i = 0; i < VECTOR; i++) {
-            s[v][i] = s[v][i] + y[i] + z[i];
+            s[v][i] = rounded<T>(s[v][i] + y[i] + z[i]);
             total += s[v][i];
         }
         int c = (v * LANES + lane) * VECTOR;
@@ -111,7 +117,7 @@ template <class T> static __device__ __forceinline__ float sum_at(const norm_for
         s += element_load(((const T *)a.add[0])[i]);
     if (a.add[1])
         s += element_load(((const T *)a.add[1])[i]);
-    return s;
+    return rounded<T>(s);
 }
 
 /* A block a row, any row. `sum` is written last, where each element's own thread has read x for the last time. */

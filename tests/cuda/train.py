@@ -192,16 +192,17 @@ class Train:
     # ---- faults
 
     def too_large(self):
-        spec = merged(PYTHIA, {"model": {"layers": 24, "dim": 1024, "heads": 16, "d_ff": 4096},
+        spec = merged(PYTHIA, {"model": {"layers": 48, "dim": 2048, "heads": 16, "d_ff": 8192},
                                "train": {"seq_len": 256, "batch": 4096, "micro_batch": 4096}})
-        return refused(self.home.run(spec), "out_of_memory", r"train\.micro_batch \d+ fits")
+        return refused(self.home.run(spec), "bad_spec", r"train\.micro_batch \d+ fits")
 
     def share(self):
         """A part of the GPU, too small for the whole batch: refused with what fits, and that fits."""
-        spec = merged(PYTHIA, {"train": {"seq_len": 256, "batch": 64, "micro_batch": 64, "steps": 2}})
+        spec = merged(PYTHIA, {"train": {"seq_len": 256, "batch": 64, "micro_batch": 64, "steps": 2,
+                                         "recompute": "none"}})
         whole, least = (self.home.plan(merged(spec, {"train": {"micro_batch": n}}))["bytes"]["total"] for n in (64, 8))
         spec = merged(spec, {"resources": {"gpu_memory": (whole + least) // 2 // MIB}})
-        text = refused(self.home.run(spec), "out_of_memory", r"train\.micro_batch \d+ fits")
+        text = refused(self.home.run(spec), "bad_spec", r"train\.micro_batch \d+ fits")
         fits = int(re.search(r"micro_batch (\d+) fits", text)[1])
         finished(self.home.run(merged(spec, {"train": {"micro_batch": fits}})))
         return text
@@ -229,8 +230,7 @@ class Train:
             try:
                 line = hog.stdout.readline()
                 assert line == "ready\n", line + hog.stdout.read()
-                texts.append(refused(self.home.run(spec), "out_of_memory",
-                                     "arena|workspace|context|parameters|activations|does not start"))
+                texts.append(refused(self.home.run(spec), "oom_gpu", r"the run needs \d+ MiB, \w+ \d+ MiB"))
             finally:
                 hog.stdin.close()
                 hog.wait(30)
@@ -266,7 +266,20 @@ class Train:
     # ---- memory and time
 
     def memory(self, change):
-        spec = merged(PYTHIA, change)
+        return self.watched(merged(PYTHIA, change))[1]
+
+    def recompute(self, change):
+        """What is kept changes the memory and not a bit of the losses."""
+        texts, kept = [], None
+        for policy in ("none", "cheap", "all"):
+            run, text = self.watched(merged(merged(PYTHIA, change), {"train": {"micro_batch": 4, "recompute": policy}}))
+            kept = kept or run
+            assert run.curve() == kept.curve() and run.curve("eval") == kept.curve("eval"), f"{policy} differs"
+            texts.append(f"{policy}: {text}")
+        return "\n".join(texts)
+
+    def watched(self, spec):
+        """The finished run, and how its memory compares with the plan."""
         planned = self.home.plan(spec)["bytes"]
         run = self.home.run(spec)
         with Watch(lambda: trainer_pid(run)) as seen:
@@ -279,7 +292,7 @@ class Train:
                 f"({'the process' if seen.of_process else 'the whole GPU'}): {difference / MIB:+.0f}; "
                 f"context planned {planned['total'] / MIB - (planned['arena'] + planned['workspace']) / MIB:.0f}")
         assert abs(difference) <= max(64 * MIB, 0.05 * planned["total"]), text
-        return text
+        return run, text
 
     def launch(self, spec):
         took = []
@@ -319,6 +332,10 @@ def main():
         stage.case("memory as planned", t.memory, {})
         stage.case("memory as planned, small", t.memory, {"model": {"preset": "pythia-14m", "dim": 128, "layers": 6,
                                                                    "heads": 4}})
+        stage.case("recomputed, parallel", t.recompute, {})
+        stage.case("recomputed, sequential, fp32", t.recompute,
+                   {"model": {"parallel_residual": False, "ffn": {"type": "swiglu"}},
+                    "train": {"precision": "fp32", "seq_len": 512}})
         stage.case("time to the first step", t.launch, PYTHIA)
         stage.case("time to the first step, small", t.launch, merged(BASE, BF16))
     sys.exit(stage.close())

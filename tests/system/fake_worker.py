@@ -9,7 +9,8 @@ It is told what to do by the run's name, words joined by '.', each a letter and 
   h1     ignores SIGTERM                              t1    leaves a torn line behind before it goes
   g7     has a GPU that is seen at the start and at the end, and reports Xid 7 (0: none); MFU is 0.4
   c1     calls its checkpoint bad when it is resumed from one made by attempt 1
-End reasons: ediverged ebad_data edisk_full ebad_spec einternal_error.
+  b2     its GPU has no room for a micro-batch above this, of 8 that it would take
+End reasons: ediverged ebad_data edisk_full ebad_spec einternal_error eoom_gpu.
 The keeper is a parent process, as with baka-worker: it holds the lock and writes exit.json.
 """
 import json
@@ -34,8 +35,9 @@ def boot_id():
 
 
 class Trainer:
-    def __init__(self, run, attempt, resume, plan):
+    def __init__(self, run, attempt, resume, plan, limit):
         self.run, self.attempt, self.plan = run, attempt, plan
+        self.micro_batch = min(8, limit)
         self.steps, self.every = plan.get("n", 20), plan.get("k", 5)
         self.first = 0 if resume == "none" else int(resume.split("/")[1].split("-")[0])
         self.resume = resume
@@ -69,14 +71,16 @@ class Trainer:
         plan = self.plan
         signal.signal(signal.SIGTERM, signal.SIG_IGN if plan.get("h") else self.on_term)
         self.put(kind="start", attempt=self.attempt, resume_step=self.first, spec_hash=ZERO, data_hash=ZERO,
-                 numerics_id=ZERO, build=ZERO, backend="cpu", device="fake", threads=1, micro_batch=8, params=1000,
-                 tokens_per_epoch=self.steps * 8, steps_per_epoch=self.steps, total_steps=self.steps, memory_bytes=4096,
-                 pid=os.getpid(), time=int(time.time() * 1000), flops_per_token=6000.0,
-                 peak_flops=6000 * 20000.0 if "g" in plan else None)
+                 numerics_id=ZERO, build=ZERO, backend="cpu", device="fake", threads=1,
+                 micro_batch=self.micro_batch, params=1000, tokens_per_epoch=self.steps * 8, steps_per_epoch=self.steps,
+                 total_steps=self.steps, memory_bytes=4096, pid=os.getpid(), time=int(time.time() * 1000),
+                 flops_per_token=6000.0, peak_flops=6000 * 20000.0 if "g" in plan else None)
         self.gpu(self.first, 0.0, 0)
         print(f"attempt {self.attempt} from {self.first}", flush=True)
         if plan.get("c") and self.resume.endswith("-a1"):
             return self.end("bad_checkpoint", self.first, self.resume)
+        if self.micro_batch > plan.get("b", 8):
+            return self.end("oom_gpu", self.first, "no room")
         at = plan.get("r", self.steps)
         for step in range(self.first + 1, self.steps + 1):
             time.sleep(plan.get("m", 1) / 1000)
@@ -131,7 +135,8 @@ def main():
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         code = 70
         try:
-            code = Trainer(run, attempt, opt["--resume"], read_plan(spec["name"])).main()
+            limit = int(opt.get("--micro-batch-limit", 8))
+            code = Trainer(run, attempt, opt["--resume"], read_plan(spec["name"]), limit).main()
         finally:
             os._exit(code)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(trainer, signal.SIGTERM))

@@ -135,6 +135,36 @@ class Queue(DaemonCase):
             self.assertEqual(shown["state"], state, name)
             self.assertIn(part, shown["reason"], name)
 
+    def outcomes(self, run):
+        return [a["outcome"] for a in self.d.get(f"/v1/runs/{run}")["attempt_list"]]
+
+    def waits_for_gpu(self, name, reason, attempts, **more):
+        run = self.d.queue(name, **more)
+        wait_until("a wait", lambda: (lambda r: r["attempts"] == attempts and r["reason"] == reason)(
+            self.d.get(f"/v1/runs/{run}")))
+        time.sleep(1)  # the first patience is 2 s
+        shown = self.d.get(f"/v1/runs/{run}")
+        self.assertEqual((shown["state"], shown["attempts"]), ("queued", attempts))
+        self.d.post(f"/v1/runs/{run}/cancel")
+        return run
+
+    def test_no_room_on_the_gpu(self):
+        """A first start is halved until it fits, and stays so; what has steps, or a micro-batch of its own, waits."""
+        run = self.d.queue("n30.m20.b2")
+        self.d.until_step(run, 7)
+        os.kill(self.d.keeper(run)[1], signal.SIGKILL)
+        self.d.until(run, "finished")
+        self.assertEqual(self.outcomes(run), ["oom_gpu", "oom_gpu", "killed: SIGKILL", "finished"])
+        sizes = [json.loads((self.d.path / f"runs/{run}/attempts/{n}/journal").read_text().splitlines()[0])["micro_batch"]
+                 for n in range(1, 5)]
+        self.assertEqual(sizes, [8, 4, 2, 2])
+        texts = [e["text"] for e in self.d.get(f"/v1/runs/{run}")["events"] if e["kind"] == "state"]
+        self.assertIn("oom_gpu with micro_batch 8, the next start takes at most 4: no room", texts)
+        self.waits_for_gpu("n9.r3.eoom_gpu", "oom_gpu: as asked", 1)
+        self.waits_for_gpu("n9.b2", "oom_gpu: no room", 1, spec={"train": {"micro_batch": 8}})
+        run = self.waits_for_gpu("n9.g0", "oom_gpu: no room", 4)  # 8, 4, 2, 1
+        self.assertEqual(self.outcomes(run), 4 * ["oom_gpu"])
+
     def test_killed_at_one_place_slows_down(self):
         """Steps done once more are no progress: without patience this would be hundreds of attempts."""
         run = self.d.queue("n12.r7.s9.t1")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """baka-worker killed and resumed, its locks, and what it asks of them: no step lost, no bit changed."""
 import fcntl
+import json
 import os
 import pathlib
 import random
@@ -71,6 +72,37 @@ class Resume(WorkerCase):
             self.assertEqual(other.curve(), self.reference.curve()[step:])
             self.assertEqual(other.curve("eval"), [e for e in self.reference.curve("eval") if e[0] > step])
             self.assertEqual(other.final_model(), self.reference.final_model())
+
+    def test_micro_batch_is_pinned(self):
+        """What the first start chose, here under a limit, stays, whatever room the next one finds."""
+        r = self.run_of({"train": {"steps": 30}})
+        p = r.start(more=("--micro-batch-limit", "2"))
+        wait_until("a checkpoint", lambda: p.poll() is not None or r.newest() != "none")
+        p.terminate()
+        self.assertEqual(p.wait(timeout=PATIENCE), 0, r.log())
+        self.assertEqual(r.go(r.newest()), 0, r.log())
+        whole = self.run_of({"train": {"steps": 30, "micro_batch": 2}})
+        self.assertEqual(whole.go(), 0, whole.log())
+        self.assertEqual([r.journal(a)[0]["micro_batch"] for a in (1, 2)], [2, 2])
+        self.assertEqual(r.curve(), whole.curve())
+        self.assertEqual(r.final_model(), whole.final_model())
+
+    def test_recomputation_is_nobodys_business(self):
+        """It is no part of the result: a run may go on under another policy, and ends as if it never had."""
+        r = self.run_of({"train": {"recompute": "all"}})
+        p = r.start()
+        wait_until("a checkpoint", lambda: p.poll() is not None or r.newest() != "none")
+        os.kill(of_kind(r.journal(), "start")[0]["pid"], signal.SIGKILL)
+        p.wait(timeout=PATIENCE)
+        spec = json.loads((r.dir / "spec.json").read_text())
+        spec["train"]["recompute"] = "cheap"
+        (r.dir / "spec.json").write_text(json.dumps(spec))
+        self.assertEqual(r.go(r.newest()), 0, r.log())
+        self.same_as_reference(r)
+        starts = [r.journal(a)[0] for a in (1, 2)] + [self.reference.journal()[0]]
+        self.assertEqual(len({s["numerics_id"] for s in starts}), 1)
+        self.assertLess(starts[0]["memory_bytes"], starts[1]["memory_bytes"])
+        self.assertLess(starts[1]["memory_bytes"], starts[2]["memory_bytes"])
 
     def test_resuming_a_finished_run_only_ends(self):
         r = self.run_of()

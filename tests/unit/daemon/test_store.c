@@ -28,6 +28,34 @@ static void test_opens_and_reopens(void **state)
     store_run_finish(&r);
 }
 
+/* A database of the first release, with a run in it. */
+static void test_upgrades_an_old_database(void **state)
+{
+    (void)state;
+    int32_t application = (int32_t)fixture_int("PRAGMA application_id");
+    sqlite3 *old;
+    char sql[128];
+    store_conn_close(conn);
+    conn = NULL;
+    assert_int_equal(unlink(fixture_path), 0);
+    assert_int_equal(sqlite3_open(fixture_path, &old), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(old, store_migrations[0].text, NULL, NULL, NULL), SQLITE_OK);
+    snprintf(sql, sizeof sql, "PRAGMA user_version = 1; PRAGMA application_id = %d", application);
+    assert_int_equal(sqlite3_exec(old, sql, NULL, NULL, NULL), SQLITE_OK);
+    const char *insert = "INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory,"
+                         "created_ms) VALUES ('old', 'train', 'queued', '{}', 'h', 'kjv', 0, 1, 0, 0, 5)";
+    assert_int_equal(sqlite3_exec(old, insert, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(old);
+    OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
+    assert_int_equal(fixture_int("PRAGMA user_version"), STORE_MIGRATIONS);
+    struct store_run r;
+    OK(store_run_get(conn, 1, &r, &fixture_err));
+    assert_string_equal(r.name, "old");
+    assert_int_equal(r.micro_batch, 0);
+    assert_int_equal(r.micro_batch_limit, 0);
+    store_run_finish(&r);
+}
+
 static void reopen_refused(int code, const char *word)
 {
     struct store_conn *c = NULL;
@@ -250,12 +278,13 @@ static void test_states(void **state)
     OK(store_run_get(conn, id, &r, &fixture_err));
     assert_true(r.cancelling);
     store_run_finish(&r);
-    OK(store_run_set_backoff(conn, id, 123, 4, 5, 6, &fixture_err));
+    OK(store_run_set_backoff(conn, id, &(struct store_backoff){123, 4, 5, 6, 7}, &fixture_err));
     OK(store_run_transition(conn, id, RUN_STARTING, RUN_CANCELLED, "asked", 6, &fixture_err));
     OK(store_run_get(conn, id, &r, &fixture_err));
     assert_false(r.cancelling);
     assert_int_equal(r.ended_ms, 6);
     assert_int_equal(r.crash_count, 6);
+    assert_int_equal(r.micro_batch_limit, 7);
     assert_string_equal(r.reason, "asked");
     store_run_finish(&r);
     assert_int_equal(store_run_cancel(conn, id, 7, &now, &fixture_err), -ERR_CONFLICT);
@@ -480,6 +509,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_set_up, fixture_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_opens_and_reopens),
+        TEST(test_upgrades_an_old_database),
         TEST(test_refuses_what_is_not_its_own),
         TEST(test_refuses_a_damaged_file),
         TEST(test_query_plans),

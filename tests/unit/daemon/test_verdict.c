@@ -31,8 +31,8 @@ static void test_ends(void **state)
         enum run_state to;
     } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},       {END_DIVERGED, RUN_DIVERGED},
                 {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},      {END_BAD_CHECKPOINT, RUN_QUEUED},
-                {END_DISK_FULL, RUN_QUEUED},     {END_OUT_OF_MEMORY, RUN_QUEUED}, {END_BACKEND_ERROR, RUN_QUEUED},
-                {END_INTERNAL_ERROR, RUN_QUEUED}};
+                {END_DISK_FULL, RUN_QUEUED},     {END_OOM_HOST, RUN_QUEUED},      {END_OOM_GPU, RUN_QUEUED},
+                {END_BACKEND_ERROR, RUN_QUEUED}, {END_INTERNAL_ERROR, RUN_QUEUED}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct verdict v = decide(ended(rows[i].reason));
         assert_int_equal(v.to, rows[i].to);
@@ -165,6 +165,55 @@ static void test_waits_for_better(void **state)
     assert_non_null(strstr(decide(rows[0]).reason, "disk full"));
 }
 
+/* A first start that computed nothing is halved, at once and down to 1; then, and in every other case, it waits. */
+static void test_gpu_memory(void **state)
+{
+    (void)state;
+    struct verdict_evidence first = ended(END_OOM_GPU);
+    first.last_step = 0;
+    first.micro_batch_auto = true;
+    first.text = "no room";
+    static const int64_t halves[] = {12, 6, 3, 1};
+    for (int i = 0; i < 3; i++) {
+        first.micro_batch = halves[i];
+        struct verdict v = decide(first);
+        assert_int_equal(v.to, RUN_QUEUED);
+        assert_int_equal(v.micro_batch_limit, halves[i + 1]);
+        assert_int_equal(v.backoff_ms, 0);
+        assert_int_equal(v.crash_count, 0);
+        first.micro_batch_limit = v.micro_batch_limit;
+    }
+    struct verdict_evidence waits[6];
+    for (int i = 0; i < 6; i++) {
+        waits[i] = first;
+        waits[i].micro_batch = 8;
+        waits[i].micro_batch_limit = 8;
+    }
+    waits[0].micro_batch = 1;
+    waits[1].micro_batch = 0; /* before it had a plan */
+    waits[2].micro_batch_auto = false;
+    waits[3].last_step = 5;
+    waits[4].furthest = 5; /* an earlier attempt began the curve with this micro-batch */
+    waits[5].checkpoint_step = waits[5].resume_step = waits[5].last_step = 5;
+    for (int i = 0; i < 6; i++) {
+        for (int n = 0; n < 3 * VERDICT_MAX_NO_PROGRESS; n++) {
+            struct verdict v = decide(waits[i]);
+            assert_int_equal(v.to, RUN_QUEUED);
+            assert_int_equal(v.micro_batch_limit, waits[i].micro_batch_limit);
+            assert_true(v.backoff_ms >= VERDICT_WAIT_MS);
+            assert_string_equal(v.reason, "oom_gpu: no room");
+            waits[i].no_progress = v.no_progress;
+        }
+    }
+    struct verdict_evidence host = first;
+    host.end_reason = END_OOM_HOST;
+    host.crash_count = VERDICT_MAX_CRASHES - 1;
+    struct verdict v = decide(host);
+    assert_int_equal(v.to, RUN_FAILED); /* as a crash */
+    assert_non_null(strstr(v.reason, "oom_host: no room"));
+    assert_int_equal(v.micro_batch_limit, first.micro_batch_limit);
+}
+
 static void test_directory_gone(void **state)
 {
     (void)state;
@@ -192,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_never_started),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_waits_for_better),
+        cmocka_unit_test(test_gpu_memory),
         cmocka_unit_test(test_directory_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

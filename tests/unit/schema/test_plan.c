@@ -131,6 +131,60 @@ static void arena_is_what_a_count_by_hand_gives(void **state)
     plan_finish(&p);
 }
 
+static uint64_t rows_of(const int *widths, uint64_t rows)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; widths[i]; i++)
+        bytes += up(rows * (uint64_t)widths[i] * 4);
+    return bytes;
+}
+
+/* Three layers, dim 6, 2 heads, d_ff 10 gated, 2 rows of 5: what each policy keeps a layer, what it shares. */
+static void each_policy_keeps_what_it_says(void **state)
+{
+    (void)state;
+    enum { SUM = 6, N = 6, QKV = 18, LSE = 2, ATTN = 6, PRE = 20, HIDDEN = 10 };
+    static const struct {
+        bool parallel;
+        enum spec_norm norm;
+        enum spec_recompute recompute;
+        int layer[16], shared[16]; /* widths, ended by a 0; a statistic is 1 wide */
+    } cases[] = {
+        {true, SPEC_NORM_LAYERNORM, RECOMPUTE_NONE, {SUM, 1, 1, N, N, QKV, LSE, ATTN, PRE, HIDDEN}, {0}},
+        {true, SPEC_NORM_LAYERNORM, RECOMPUTE_CHEAP, {SUM, QKV, LSE, ATTN, PRE}, {1, 1, N, N, HIDDEN}},
+        {true, SPEC_NORM_LAYERNORM, RECOMPUTE_ALL, {SUM}, {1, 1, N, N, QKV, LSE, ATTN, PRE, HIDDEN}},
+        {false, SPEC_NORM_RMSNORM, RECOMPUTE_NONE, {SUM, 1, N, SUM, 1, N, QKV, LSE, ATTN, PRE, HIDDEN}, {0}},
+        {false, SPEC_NORM_RMSNORM, RECOMPUTE_CHEAP, {SUM, SUM, QKV, LSE, ATTN, PRE}, {1, N, 1, N, HIDDEN}},
+        {false, SPEC_NORM_RMSNORM, RECOMPUTE_ALL, {SUM}, {1, N, SUM, 1, N, QKV, LSE, ATTN, PRE, HIDDEN}},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct spec s = make_spec(6, 3, 2);
+        s.model.d_ff = 10;
+        s.model.ffn.type = FFN_SWIGLU;
+        s.model.parallel_residual = cases[i].parallel;
+        s.model.norm = cases[i].norm;
+        s.train.seq_len = 5;
+        s.train.batch = 2;
+        s.train.recompute = cases[i].recompute;
+        struct plan p = plan_ok(&s, 11, &fp32);
+        static const int layernorm[] = {6, 1, 1, 6, 6, 6, 18, 0}, rmsnorm[] = {6, 1, 6, 6, 6, 18, 0};
+        uint64_t rest = rows_of(cases[i].norm == SPEC_NORM_LAYERNORM ? layernorm : rmsnorm, 10);
+        assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS],
+                         3 * rows_of(cases[i].layer, 10) + rows_of(cases[i].shared, 10) + rest);
+        assert_int_equal(p.recompute, cases[i].recompute);
+        assert_int_equal(plan_find_buffer(&p, "layers.2.sum1")->bytes, 10 * 6 * 4);
+        assert_int_equal(plan_find_buffer(&p, "layers.1.n2") == NULL, cases[i].recompute >= RECOMPUTE_CHEAP);
+        assert_int_equal(plan_find_buffer(&p, "layers.1.pre") == NULL, cases[i].recompute >= RECOMPUTE_ALL);
+        assert_int_equal(plan_find_buffer(&p, "shared.hidden") != NULL, cases[i].recompute >= RECOMPUTE_CHEAP);
+        double flops = p.flops_per_token;
+        plan_finish(&p);
+        s.train.recompute = RECOMPUTE_NONE;
+        p = plan_ok(&s, 11, &fp32);
+        assert_true(flops == p.flops_per_token); /* of the model, not of what is computed twice */
+        plan_finish(&p);
+    }
+}
+
 struct span {
     uint64_t offset, bytes;
 };
@@ -193,6 +247,7 @@ static void tensors_fill_the_arena_without_overlap(void **state)
         s.model.tie_embeddings = variant / 12 % 2;
         s.model.ffn.type = variant / 24 % 2 ? FFN_ELEPHANT_GLU : FFN_RELU2;
         s.data.reset = variant / 48 ? RESET_DOCUMENT : RESET_EPOCH;
+        s.train.recompute = (enum spec_recompute)(variant % 4);
         const struct plan_device bf16 = {
             .storage_bytes = 2, .wide_bytes = 4, .workspace_bytes = WORKSPACE, .logits_bytes = LOGITS};
         const struct plan_device *device = variant % 5 == 0 ? &bf16 : variant % 5 == 1 ? &fp64 : &fp32;
@@ -281,6 +336,91 @@ static void logits_stay_within_their_chunk(void **state)
     plan_finish(&p);
 }
 
+static uint64_t total_of(struct spec s, int64_t micro_batch, enum spec_recompute recompute)
+{
+    s.train.micro_batch = micro_batch;
+    s.train.recompute = recompute;
+    struct plan p = plan_ok(&s, 256, &fp32);
+    uint64_t total = p.bytes.total;
+    assert_int_equal(p.recompute, recompute);
+    plan_finish(&p);
+    return total;
+}
+
+static void check_choice(const struct spec *s, uint64_t memory, int64_t limit, int64_t micro_batch,
+                         enum spec_recompute recompute)
+{
+    struct plan_device device = fp32;
+    device.memory_bytes = memory;
+    device.micro_batch_limit = limit;
+    struct plan p = plan_ok(s, 256, &device);
+    assert_int_equal(p.micro_batch, micro_batch);
+    assert_int_equal(p.recompute, recompute);
+    assert_true(p.bytes.total <= memory);
+    plan_finish(&p);
+}
+
+static void given_micro_batch_takes_the_first_policy_that_fits(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 4, 4);
+    s.train.batch = s.train.micro_batch = 8;
+    uint64_t none = total_of(s, 8, RECOMPUTE_NONE), cheap = total_of(s, 8, RECOMPUTE_CHEAP),
+             all = total_of(s, 8, RECOMPUTE_ALL);
+    assert_true(all < cheap && cheap < none);
+    check_choice(&s, none, 0, 8, RECOMPUTE_NONE);
+    check_choice(&s, none - 1, 0, 8, RECOMPUTE_CHEAP);
+    check_choice(&s, cheap, 0, 8, RECOMPUTE_CHEAP);
+    check_choice(&s, cheap - 1, 0, 8, RECOMPUTE_ALL);
+    check_choice(&s, all, 0, 8, RECOMPUTE_ALL);
+    check_choice(&s, none, 2, 8, RECOMPUTE_NONE); /* a limit is for auto alone */
+    s.train.recompute = RECOMPUTE_ALL;            /* as given, though all would fit */
+    check_choice(&s, none, 0, 8, RECOMPUTE_ALL);
+}
+
+/* With 128 positions a sequence 32 sequences are full. */
+static void auto_recomputes_only_for_full_products(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 4, 4);
+    s.train.batch = 128;
+    check_choice(&s, total_of(s, 32, RECOMPUTE_NONE), 0, 32, RECOMPUTE_NONE); /* full: no need for 64 */
+    assert_true(total_of(s, 32, RECOMPUTE_CHEAP) < total_of(s, 32, RECOMPUTE_NONE) - 1);
+    check_choice(&s, total_of(s, 32, RECOMPUTE_NONE) - 1, 0, 32, RECOMPUTE_CHEAP);
+    check_choice(&s, total_of(s, 32, RECOMPUTE_CHEAP) - 1, 0, 32, RECOMPUTE_ALL);
+    /* none of them full: the largest, and of equal ones the cheapest */
+    check_choice(&s, total_of(s, 32, RECOMPUTE_ALL) - 1, 0, 16, RECOMPUTE_CHEAP);
+    check_choice(&s, total_of(s, 4, RECOMPUTE_ALL), 0, 4, RECOMPUTE_ALL);
+    check_choice(&s, total_of(s, 2, RECOMPUTE_CHEAP), 0, 2, RECOMPUTE_CHEAP);
+    check_choice(&s, total_of(s, 1, RECOMPUTE_NONE), 0, 2, RECOMPUTE_ALL);
+    check_choice(&s, total_of(s, 1, RECOMPUTE_CHEAP), 0, 1, RECOMPUTE_CHEAP);
+    s.train.batch = 16; /* the whole batch is enough */
+    check_choice(&s, total_of(s, 16, RECOMPUTE_NONE), 0, 16, RECOMPUTE_NONE);
+    check_choice(&s, total_of(s, 16, RECOMPUTE_NONE) - 1, 0, 16, RECOMPUTE_CHEAP);
+    s.train.recompute = RECOMPUTE_NONE;
+    check_choice(&s, total_of(s, 16, RECOMPUTE_NONE) - 1, 0, 8, RECOMPUTE_NONE);
+}
+
+static void auto_stays_below_the_limit(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 4, 4);
+    s.train.batch = 12;
+    check_choice(&s, UINT64_MAX, 0, 12, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 12, 12, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 100, 12, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 6, 6, RECOMPUTE_ALL); /* 768 positions */
+    check_choice(&s, UINT64_MAX, 5, 4, RECOMPUTE_ALL);
+    check_choice(&s, UINT64_MAX, 1, 1, RECOMPUTE_ALL);
+    s.train.batch = 192;
+    check_choice(&s, UINT64_MAX, 96, 96, RECOMPUTE_NONE);
+    check_choice(&s, UINT64_MAX, 32, 32, RECOMPUTE_NONE);
+    check_choice(&s, total_of(s, 32, RECOMPUTE_NONE) - 1, 32, 32, RECOMPUTE_CHEAP);
+    check_choice(&s, UINT64_MAX, 31, 24, RECOMPUTE_ALL);
+    s.train.recompute = RECOMPUTE_CHEAP;
+    check_choice(&s, UINT64_MAX, 31, 24, RECOMPUTE_CHEAP);
+}
+
 static int refuse(const struct spec *s, int64_t vocab, uint64_t memory, struct err *err)
 {
     struct plan_device device = {.storage_bytes = 4,
@@ -304,6 +444,7 @@ static void micro_batch_is_halved_until_it_fits(void **state)
     static const int64_t by_batch[][6] = {{8, 4, 2, 1}, {6, 3, 1}, {10, 5, 2, 1}, {7, 1}, {12, 6, 3, 1}};
     for (size_t b = 0; b < sizeof(by_batch) / sizeof(by_batch[0]); b++) {
         struct spec s = make_spec(128, 2, 4);
+        s.train.recompute = RECOMPUTE_NONE;
         s.train.batch = by_batch[b][0];
         struct plan_device device = fp32;
         for (int i = 0; by_batch[b][i] != 0; i++) {
@@ -316,9 +457,54 @@ static void micro_batch_is_halved_until_it_fits(void **state)
             plan_finish(&p);
             device.memory_bytes--;
         }
-        struct err err;
-        assert_int_equal(refuse(&s, 256, device.memory_bytes, &err), -ERR_TOO_LARGE);
-        assert_non_null(strstr(err.message, "micro_batch 1,"));
+    }
+}
+
+static void check_refusal(const struct spec *s, uint64_t memory, const char *expected)
+{
+    struct err err;
+    assert_int_equal(refuse(s, 256, memory, &err), -ERR_TOO_LARGE);
+    assert_string_equal(err.path, "train.micro_batch");
+    assert_string_equal(err.message, expected);
+}
+
+static void refusals_name_what_fits(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(128, 4, 4);
+    s.train.micro_batch = 8;
+    check_refusal(&s, total_of(s, 8, RECOMPUTE_ALL) - 1,
+                  "train.micro_batch 8 needs 59.1 MiB with train.recompute all, the device has 59.1 MiB; "
+                  "train.micro_batch 4 fits");
+    s.train.recompute = RECOMPUTE_NONE;
+    check_refusal(&s, total_of(s, 8, RECOMPUTE_ALL),
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 59.1 MiB; "
+                  "train.micro_batch 2 fits, or "
+                  "train.recompute all");
+    check_refusal(&s, total_of(s, 8, RECOMPUTE_CHEAP),
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 71.2 MiB; "
+                  "train.micro_batch 4 fits, or "
+                  "train.recompute cheap");
+    check_refusal(&s, total_of(s, 4, RECOMPUTE_ALL),
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 52.1 MiB; "
+                  "train.micro_batch 1 fits");
+    check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
+                  "train.micro_batch 8 needs 80.2 MiB with train.recompute none, the device has 46.9 MiB; "
+                  "train.micro_batch 1 with "
+                  "train.recompute all fits");
+    s.train.micro_batch = 1;
+    check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
+                  "train.micro_batch 1 needs 49.5 MiB with train.recompute none, the device has 46.9 MiB; "
+                  "train.recompute all fits");
+    s.train.micro_batch = MICRO_BATCH_AUTO;
+    check_refusal(&s, total_of(s, 1, RECOMPUTE_ALL),
+                  "the run needs 49.5 MiB with train.micro_batch 1 and train.recompute none, the device has 46.9 MiB; "
+                  "train.micro_batch 1 with train.recompute all fits");
+    for (int recompute = RECOMPUTE_AUTO; recompute <= RECOMPUTE_ALL; recompute++) {
+        s.train.recompute = (enum spec_recompute)recompute;
+        check_refusal(
+            &s, total_of(s, 1, RECOMPUTE_ALL) - 1,
+            "the run needs 46.9 MiB with train.micro_batch 1 and train.recompute all, the device has 46.9 MiB");
     }
 }
 
@@ -327,6 +513,7 @@ static void given_micro_batch_that_does_not_fit_names_one_that_does(void **state
     (void)state;
     struct spec s = make_spec(128, 2, 4);
     s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
     struct plan p = plan_ok(&s, 256, &fp32);
     uint64_t enough_for_2 = p.bytes.total;
     plan_finish(&p);
@@ -405,6 +592,7 @@ static void json_has_the_numbers(void **state)
     assert_true(cJSON_GetObjectItem(json, "params_non_embedding")->valuedouble == 1189888);
     assert_true(cJSON_GetObjectItem(json, "flops_per_token")->valuedouble == p.flops_per_token);
     assert_true(cJSON_GetObjectItem(json, "micro_batch")->valuedouble == 8);
+    assert_string_equal(cJSON_GetObjectItem(json, "recompute")->valuestring, "none");
     const cJSON *bytes = cJSON_GetObjectItem(json, "bytes");
     assert_true(cJSON_GetObjectItem(bytes, "total")->valuedouble == (double)p.bytes.total);
     assert_true(cJSON_GetObjectItem(bytes, "arena")->valuedouble == (double)p.bytes.arena);
@@ -417,12 +605,29 @@ static void json_has_the_numbers(void **state)
     plan_finish(NULL);
 }
 
+static void needs_name_the_largest_classes(void **state)
+{
+    (void)state;
+    char text[128];
+    struct spec s = make_spec(512, 6, 8);
+    struct plan p = plan_ok(&s, 50304, &fp32);
+    plan_say_needs(&p, text, sizeof(text));
+    assert_string_equal(text, "1352 MiB, moments 537 MiB, parameters 269 MiB");
+    plan_finish(&p);
+    s.train.batch = 64;
+    p = plan_ok(&s, 256, &fp32);
+    plan_say_needs(&p, text, sizeof(text));
+    assert_string_equal(text, "1903 MiB, activations 1570 MiB, moments 146 MiB");
+    plan_finish(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pythia_has_its_published_parameters),
         cmocka_unit_test(flops_count_products_head_and_half_of_attention),
         cmocka_unit_test(arena_is_what_a_count_by_hand_gives),
+        cmocka_unit_test(each_policy_keeps_what_it_says),
         cmocka_unit_test(tensors_fill_the_arena_without_overlap),
         cmocka_unit_test(match_gives_two_thirds_of_the_width),
         cmocka_unit_test(rotary_dims_are_even),
@@ -430,9 +635,14 @@ int main(void)
         cmocka_unit_test(logits_stay_within_their_chunk),
         cmocka_unit_test(micro_batch_is_halved_until_it_fits),
         cmocka_unit_test(given_micro_batch_that_does_not_fit_names_one_that_does),
+        cmocka_unit_test(refusals_name_what_fits),
+        cmocka_unit_test(given_micro_batch_takes_the_first_policy_that_fits),
+        cmocka_unit_test(auto_recomputes_only_for_full_products),
+        cmocka_unit_test(auto_stays_below_the_limit),
         cmocka_unit_test(shapes_that_are_none_are_refused),
         cmocka_unit_test(absurd_specs_are_refused_at_once),
         cmocka_unit_test(json_has_the_numbers),
+        cmocka_unit_test(needs_name_the_largest_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* test_model.c: what holds of every model: micro-batches add up, stale memory does not matter, threads do not matter,
+/* test_model.c: what holds of every model: micro-batches add up, stale memory, threads and recomputation do not matter,
  * single precision is near double, state can be taken out and put back, initial values follow their names. */
 #include "model_case.h"
 
@@ -68,6 +68,7 @@ static void stale_memory_does_not_matter(void **state)
         s.model.parallel_residual = variant < 2;
         s.model.norms = variant == 1 ? 1 : 2;
         s.model.norm = variant == 1 ? SPEC_NORM_RMSNORM : SPEC_NORM_LAYERNORM;
+        s.train.recompute = (enum spec_recompute)(RECOMPUTE_NONE + variant);
         double *results[2];
         for (int poisoned = 0; poisoned < 2; poisoned++) {
             struct model_case c;
@@ -91,6 +92,79 @@ static void stale_memory_does_not_matter(void **state)
         }
         free(results[0]);
         free(results[1]);
+    }
+}
+
+struct outcome {
+    double losses[3], norms[3], after; /* of three steps; the loss behind them */
+    double *gradients, *parameters;
+};
+
+static struct outcome train(const struct spec *s, enum spec_recompute recompute)
+{
+    struct outcome o;
+    struct spec with = *s;
+    with.train.recompute = recompute;
+    struct model_case c;
+    case_open(&c, &with, 61, "cpu", 1);
+    assert_int_equal(c.plan.recompute, recompute);
+    case_randomize(&c, 11);
+    for (int step = 0; step < 3; step++) {
+        o.losses[step] = case_backward(&c);
+        if (step == 0)
+            o.gradients = case_read(&c, CASE_GRADIENTS);
+        o.norms[step] = case_step(&c, step + 1, 0.01);
+    }
+    o.after = case_loss(&c);
+    o.parameters = case_read(&c, CASE_PARAMETERS);
+    case_close(&c);
+    return o;
+}
+
+/* Widths that leave a tail behind every vector, and ones that do not. */
+static struct spec recomputed_spec(int variant)
+{
+    static const enum spec_ffn types[] = {FFN_GELU, FFN_ELEPHANT_GLU, FFN_SWIGLU, FFN_ELEPHANT, FFN_RELU2, FFN_GEGLU};
+    int block = variant % 3;
+    struct spec s = medium_spec();
+    s.model.layers = 1 + variant % 4;
+    s.model.dim = variant % 2 ? 36 : 32;
+    s.model.d_ff = variant % 2 ? 77 : 80;
+    s.model.parallel_residual = block < 2;
+    s.model.norms = block == 1 ? 1 : 2;
+    s.model.norm = variant / 3 % 2 ? SPEC_NORM_RMSNORM : SPEC_NORM_LAYERNORM;
+    s.model.ffn.type = types[variant % 6 ^ (variant / 6 & 1)];
+    s.model.tie_embeddings = variant / 6 % 2;
+    s.model.bias = variant / 3 % 4 < 2;
+    s.data.reset = variant % 5 == 4 ? RESET_DOCUMENT : RESET_EPOCH;
+    s.train.micro_batch = variant % 4 == 3 ? 8 : 3; /* 3, 3 and 2 rows */
+    return s;
+}
+
+static void recomputation_does_not_change_a_bit(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 24; variant++) {
+        struct spec s = recomputed_spec(variant);
+        struct outcome kept = train(&s, RECOMPUTE_NONE);
+        struct plan p;
+        struct err err = {0};
+        assert_int_equal(plan_make(&s, 61, &plan_device_cpu, &p, &err), 0);
+        size_t size = (size_t)p.params * sizeof(double);
+        plan_finish(&p);
+        for (int r = RECOMPUTE_CHEAP; r <= RECOMPUTE_ALL; r++) {
+            struct outcome again = train(&s, (enum spec_recompute)r);
+            assert_memory_equal(again.losses, kept.losses, sizeof(kept.losses));
+            assert_memory_equal(again.norms, kept.norms, sizeof(kept.norms));
+            assert_memory_equal(&again.after, &kept.after, sizeof(kept.after));
+            assert_memory_equal(again.gradients, kept.gradients, size);
+            assert_memory_equal(again.parameters, kept.parameters, size);
+            free(again.gradients);
+            free(again.parameters);
+        }
+        assert_true(kept.after < kept.losses[0]);
+        free(kept.gradients);
+        free(kept.parameters);
     }
 }
 
@@ -303,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(micro_batches_add_up_to_the_batch),
         cmocka_unit_test(stale_memory_does_not_matter),
+        cmocka_unit_test(recomputation_does_not_change_a_bit),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(single_precision_is_near_double),
         cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),

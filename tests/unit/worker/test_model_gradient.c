@@ -1,6 +1,6 @@
 /* test_model_gradient.c: the whole model's gradient against central finite differences in double precision, for each
  * feed-forward layer in each arrangement of a block with both norms, embeddings and biases varying across them; in
- * micro-batches, with positions that do not count and with documents. */
+ * micro-batches, with positions that do not count and with documents, under every policy of recomputation. */
 #include "model_case.h"
 
 #include <math.h>
@@ -88,6 +88,7 @@ static void backward_is_the_derivative(void **state)
 {
     (void)state;
     static const enum spec_ffn types[] = {FFN_GELU, FFN_RELU2, FFN_SWIGLU, FFN_GEGLU, FFN_ELEPHANT, FFN_ELEPHANT_GLU};
+    static const enum spec_recompute recompute[] = {RECOMPUTE_NONE, RECOMPUTE_ALL, RECOMPUTE_CHEAP, RECOMPUTE_ALL};
     double worst = 0;
     for (int i = 0; i < 36; i++) {
         int ffn = i / 6, block = i / 2 % 3, rms = i % 2;
@@ -102,6 +103,7 @@ static void backward_is_the_derivative(void **state)
         s.model.rotary_pct = block == 0 ? 0.5 : block == 1 ? 1 : 0;
         s.data.reset = (ffn + rms) % 2 ? RESET_DOCUMENT : RESET_EPOCH;
         s.train.micro_batch = 1 + i % 3;
+        s.train.recompute = recompute[i % 4];
         double error = check_model(&s);
         worst = error > worst ? error : worst;
     }

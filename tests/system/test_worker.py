@@ -21,6 +21,7 @@ class Training(WorkerCase):
         self.assertEqual(start["kind"], "start")
         self.assertEqual(end["kind"], "end")
         self.assertEqual((end["reason"], end["step"]), ("finished", start["total_steps"]))
+        self.assertEqual(end["text"], "")
         # 19,000 train tokens, 18,999 predictions in windows of 32: 594 windows, 149 steps of 4, 223.5 steps asked for.
         self.assertEqual(start["tokens_per_epoch"], 18999)
         self.assertEqual(start["steps_per_epoch"], 149)

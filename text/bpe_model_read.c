@@ -8,7 +8,20 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/json_check.h"
 #include "text/bpe_model_parts.h"
+
+/* What a file says goes on one line of valid UTF-8, also where it was cut. */
+static void make_printable(char *text)
+{
+    unsigned char *p = (unsigned char *)text, *end = p + strlen(text);
+    while (p < end) {
+        size_t n = *p < 0x20 || *p == 0x7f ? 0 : json_utf8_length(p, end);
+        if (n == 0)
+            *p = '?';
+        p += n ? n : 1;
+    }
+}
 
 int bpe_refuse(const struct bpe_reader *r, const char *path, const char *format, ...)
 {
@@ -17,6 +30,7 @@ int bpe_refuse(const struct bpe_reader *r, const char *path, const char *format,
     va_start(ap, format);
     vsnprintf(reason, sizeof reason, format, ap);
     va_end(ap);
+    make_printable(reason);
     return err_set_at(r->err, ERR_INVALID, path, "%.200s: %s: %s", r->name, path, reason);
 }
 

@@ -47,7 +47,7 @@ class Oracle:
             written = pre["pretokenizers"][0]["pattern"]["Regex"]
             self.kind = next(kind for mark, kind in MARKS if mark in written)
         self.characters = byte_characters()
-        self.added = [{}, {}]
+        self.added, self.contents = [{}, {}], {t["id"]: t["content"] for t in root["added_tokens"]}
         for t in root["added_tokens"]:
             text = self.normal(t["content"]) if t["normalized"] else t["content"]
             self.added[t["normalized"]][text] = t["id"]

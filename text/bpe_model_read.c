@@ -25,13 +25,15 @@ static void make_printable(char *text)
 
 int bpe_refuse(const struct bpe_reader *r, const char *path, const char *format, ...)
 {
-    char reason[400];
+    char reason[400], where[160];
     va_list ap;
     va_start(ap, format);
     vsnprintf(reason, sizeof reason, format, ap);
     va_end(ap);
+    snprintf(where, sizeof where, "%s", path);
     make_printable(reason);
-    return err_set_at(r->err, ERR_INVALID, path, "%.200s: %s: %s", r->name, path, reason);
+    make_printable(where);
+    return err_set_at(r->err, ERR_INVALID, where, "%.200s: %s: %s", r->name, where, reason);
 }
 
 int bpe_check_keys(const struct bpe_reader *r, const cJSON *object, const char *path, const char *const *keys)

@@ -79,6 +79,7 @@ static void test_refusals(void **state)
         {"model", NULL, "t.json: no \"model\""},
         {"version", "\"2.0\"", "t.json: version: \"1.0\" is needed"},
         {"extra", "1", "t.json: extra: is not known"},
+        {"ex\ntra", "1", "t.json: ex?tra: is not known"},
         {"truncation", "{\"max_length\":512}", "truncation: null is needed"},
         {"padding", "{}", "padding: null is needed"},
         {"normalizer", "{\"type\":\"NFKC\"}", "normalizer: NFKC is not supported; null and NFC are"},

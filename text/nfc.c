@@ -36,6 +36,8 @@ static size_t next_high(const unsigned char *text, size_t size, size_t at)
 
 static void append(struct nfc_buffer *b, const void *data, size_t size)
 {
+    if (size == 0)
+        return;
     if (size > b->capacity - b->size) {
         b->capacity = (b->size + size) * 2;
         b->text = realloc(b->text, b->capacity);

@@ -127,6 +127,8 @@ static int deliver(struct bpe_tokenizer *t, tokenizer_sink *sink, void *arg, str
 
 static void append_text(struct piece *p, const unsigned char *text, size_t size)
 {
+    if (size == 0)
+        return;
     if (size > p->capacity - p->size) {
         p->capacity = p->capacity ? p->capacity : PIECE_BYTES + SLICE_BYTES;
         while (p->capacity < p->size + size)

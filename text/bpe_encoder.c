@@ -4,6 +4,7 @@
  * word takes an older one's place, so that its memory is fixed. */
 #include "text/bpe_encoder.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,11 +138,11 @@ static const unsigned char *with_prefix(struct bpe_encoder *e, const unsigned ch
     return e->prefixed;
 }
 
-/* A stretch without added tokens. begins: behind an added token, or at the begin of a document. */
-static int encode_stretch(struct bpe_encoder *e, const unsigned char *text, size_t size, bool begins,
-                          struct bpe_ids *out, uint64_t *text_bytes, struct err *err)
+/* A stretch without added tokens. */
+static int encode_stretch(struct bpe_encoder *e, const unsigned char *text, size_t size, struct bpe_ids *out,
+                          uint64_t *text_bytes, struct err *err)
 {
-    if (e->model->add_prefix_space && begins && size && text[0] != ' ')
+    if (e->model->add_prefix_space && size && text[0] != ' ')
         text = with_prefix(e, text, size++);
     for (size_t at = 0, end; at < size; at = end) {
         int rc = splitter_next(e->splitter, text, size, at, &end, err);
@@ -163,7 +164,7 @@ static void add_token(const struct bpe_model *m, int32_t id, struct bpe_ids *out
 }
 
 /* A stretch between exact added tokens. */
-static int encode_part(struct bpe_encoder *e, const unsigned char *text, size_t size, bool begins, struct bpe_ids *out,
+static int encode_part(struct bpe_encoder *e, const unsigned char *text, size_t size, struct bpe_ids *out,
                        uint64_t *text_bytes, struct err *err)
 {
     int rc = e->model->nfc ? nfc_normalize(&e->nfc, text, size, &text, &size, err) : 0;
@@ -171,14 +172,14 @@ static int encode_part(struct bpe_encoder *e, const unsigned char *text, size_t 
     for (size_t at = 0, begin, end; !rc && found; at = end) {
         int32_t id;
         found = added_tokens_next(e->model->normalized, text, size, at, &begin, &end, &id);
-        rc = encode_stretch(e, text + at, begin - at, begins || at, out, text_bytes, err);
+        rc = encode_stretch(e, text + at, begin - at, out, text_bytes, err);
         if (!rc && found)
             add_token(e->model, id, out, text_bytes);
     }
     return rc;
 }
 
-int bpe_encoder_encode(struct bpe_encoder *e, const unsigned char *text, size_t size, bool begins, struct bpe_ids *out,
+int bpe_encoder_encode(struct bpe_encoder *e, const unsigned char *text, size_t size, struct bpe_ids *out,
                        uint64_t *text_bytes, struct err *err)
 {
     int rc = 0;
@@ -186,7 +187,7 @@ int bpe_encoder_encode(struct bpe_encoder *e, const unsigned char *text, size_t 
     for (size_t at = 0, begin, end; !rc && found; at = end) {
         int32_t id;
         found = added_tokens_next(e->model->exact, text, size, at, &begin, &end, &id);
-        rc = encode_part(e, text + at, begin - at, begins || at, out, text_bytes, err);
+        rc = encode_part(e, text + at, begin - at, out, text_bytes, err);
         if (!rc && found)
             add_token(e->model, id, out, text_bytes);
     }

@@ -28,7 +28,7 @@ enum { PIECE_BYTES = 1 << 18, PIECE_LIMIT = 16 << 20, SLICE_BYTES = 1 << 16, SEG
 struct segment { /* of one document */
     size_t text_end, ids_end;
     uint64_t text_bytes;
-    bool begins, ends; /* the document does, with it */
+    bool ends; /* the document does, with it */
 };
 
 struct piece {
@@ -55,7 +55,6 @@ struct bpe_tokenizer {
     size_t ring_size;
     size_t open_start; /* of the document that is being fed, in the piece that is being filled */
     size_t searched;   /* in that piece: no place to cut before */
-    bool open_begins;  /* it has no part in an earlier piece */
     struct worker *workers;
     int worker_count;
     pthread_mutex_t lock;
@@ -74,8 +73,7 @@ static void encode_piece(struct bpe_encoder *e, struct piece *p)
     size_t start = 0;
     for (size_t i = 0; i < p->segment_count && !p->rc; i++) {
         struct segment *s = &p->segments[i];
-        p->rc =
-            bpe_encoder_encode(e, p->text + start, s->text_end - start, s->begins, &p->ids, &s->text_bytes, &p->err);
+        p->rc = bpe_encoder_encode(e, p->text + start, s->text_end - start, &p->ids, &s->text_bytes, &p->err);
         s->ids_end = p->ids.count;
         start = s->text_end;
     }
@@ -161,10 +159,8 @@ static int dispatch(struct bpe_tokenizer *t, size_t end, tokenizer_sink *sink, v
         if (rc)
             return rc;
     }
-    if (end > t->open_start) {
-        append_segment(p, (struct segment){.text_end = end, .begins = t->open_begins});
-        t->open_begins = false;
-    }
+    if (end > t->open_start)
+        append_segment(p, (struct segment){.text_end = end});
     append_text(next, p->text + end, p->size - end);
     p->size = end;
     t->open_start = t->searched = 0;
@@ -256,7 +252,6 @@ static int bpe_open(const char *argument, int threads, void **state, struct toke
         abort();
     t->model = model;
     t->newline_cuts = bpe_model_cuts_at_newline(model);
-    t->open_begins = true;
     t->ring_size = (size_t)threads + 2; /* one that is filled, one that waits */
     t->ring = calloc(t->ring_size, sizeof *t->ring);
     t->workers = calloc((size_t)threads, sizeof *t->workers);
@@ -302,9 +297,8 @@ static int bpe_end_document(void *state, tokenizer_sink *sink, void *arg, struct
 {
     struct bpe_tokenizer *t = state;
     struct piece *p = piece_at(t, t->dispatched);
-    append_segment(p, (struct segment){.text_end = p->size, .begins = t->open_begins, .ends = true});
+    append_segment(p, (struct segment){.text_end = p->size, .ends = true});
     t->open_start = p->size;
-    t->open_begins = true;
     if (p->size >= PIECE_BYTES || p->segment_count >= SEGMENTS_LIMIT)
         return dispatch(t, p->size, sink, arg, err);
     return 0;

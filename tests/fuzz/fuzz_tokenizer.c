@@ -58,15 +58,15 @@ static void check_text(const struct bpe_model *m, const unsigned char *text, siz
     struct bpe_ids whole = {0}, cut = {0};
     uint64_t bytes = 0, ignored = 0;
     require(bpe_encoder_create(m, &e, NULL) == 0);
-    require(bpe_encoder_encode(e, text, size, true, &whole, &bytes, NULL) == 0);
+    require(bpe_encoder_encode(e, text, size, &whole, &bytes, NULL) == 0);
     unsigned char *decoded = malloc(bytes + 1);
     require(decoded && bpe_decode(m, whole.ids, whole.count, decoded, bytes) == bytes);
     for (size_t at = 1; at < size; at++) {
         if (!text_cut_is_safe(text, at, bpe_model_cuts_at_newline(m)))
             continue;
         cut.count = 0;
-        require(bpe_encoder_encode(e, text, at, true, &cut, &ignored, NULL) == 0);
-        require(bpe_encoder_encode(e, text + at, size - at, false, &cut, &ignored, NULL) == 0);
+        require(bpe_encoder_encode(e, text, at, &cut, &ignored, NULL) == 0);
+        require(bpe_encoder_encode(e, text + at, size - at, &cut, &ignored, NULL) == 0);
         require(cut.count == whole.count && memcmp(cut.ids, whole.ids, cut.count * sizeof *cut.ids) == 0);
     }
     if (!m->add_prefix_space && !m->nfc)

@@ -133,8 +133,8 @@ const struct verb verb_data_prepare = {
             "  zcat *.txt.gz | bakactl data prepare - -o archive\n"
             "  bakactl data prepare --tokenizer bytes a.txt b.txt -o ab --val-fraction 0.1\n"
             "  bakactl data prepare --tokenizer 20B_tokenizer.json book.txt -o book-neox\n"
-            "  xz -dc wiki*.xz | bakactl data prepare --tokenizer 20B_tokenizer.json - \\\n"
-            "      --document-separator $'</doc>\\n' -o wiki\n"
+            "  xz -dc *.txt.xz | bakactl data prepare --tokenizer 20B_tokenizer.json - \\\n"
+            "      --document-separator '<|endoftext|>' -o archive-neox\n"
             "  bakactl data prepare wiki.train.txt --val wiki.valid.txt -o wiki\n",
     .options = options,
     .min_positional = 1,

@@ -4,6 +4,7 @@ GPT-2's tokenizers on real text."""
 import array
 import hashlib
 import json
+import math
 import os
 import pathlib
 import random
@@ -21,6 +22,7 @@ MAKER = ROOT / "tests/unit/text/make_tokenizer_fixtures.py"
 SHARED = pathlib.Path(os.environ.get("BAKA_SHARED") or ROOT.parent / "shared") / "data"
 sys.path.insert(0, str(ROOT / "tests"))
 from tokenizer_oracle import Oracle, byte_characters  # noqa: E402
+from worker_case import SPEC, Run, merged, of_kind, words  # noqa: E402
 
 SMALL = sorted(p for p in FIXTURES.glob("small_*.json") if not p.name.endswith(".ids.json"))
 SEPARATOR = "\x1f-\x1f"
@@ -183,6 +185,20 @@ class DataSet(TokenizerTest):
     def test_standard_input(self):
         self.ok("data", "prepare", "--tokenizer", self.tokenizer, "-", "-o", "d", stdin=None, input="déjà vu".encode())
         self.assertEqual(self.dump("d"), Oracle(self.tokenizer).encode("déjà vu"))
+
+    def test_bits_per_byte_of_a_run(self):
+        """nats a token / ln 2 * tokens a byte: the bytes are those of the held-out text, wherever the share begins."""
+        self.ok("data", "prepare", "--tokenizer", self.tokenizer, self.file("t", words(6000).encode()), "-o", "d", "--val-fraction", "0.1")
+        run = Run(pathlib.Path(self.home), "r", merged(SPEC, {"data": {"name": "d"}, "train": {"epochs": 0.2}}))
+        self.assertEqual(run.go(), 0, run.log())
+        meta, evals = self.meta("d"), of_kind(run.journal(), "eval")
+        held_out = Oracle(self.tokenizer).encode(words(6000))[meta["train"]:]
+        spelled = {i: token for token, i in Oracle(self.tokenizer).vocab.items()}
+        size = sum(len(spelled[i]) for i in held_out)  # a character of the alphabet is a byte
+        self.assertLess(len(held_out), size)
+        self.assertTrue(evals)
+        for e in evals:
+            self.assertAlmostEqual(e["bits_per_byte"], e["loss"] / math.log(2) * len(held_out) / size, places=9)
 
     def test_same_tokenizer_by_another_name(self):
         text, copy = self.file("t", b"same text"), self.file("copy.json", (FIXTURES / "small_gpt2.json").read_bytes())

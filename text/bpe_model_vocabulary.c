@@ -88,8 +88,8 @@ static int read_bytes(const struct bpe_reader *r, int32_t ids[256])
         size_t size = byte_alphabet_encode(&byte, 1, text);
         ids[b] = vocabulary_find(r->model->vocabulary, text, size);
         if (ids[b] < 0 && is_in_utf8(b))
-            return bpe_refuse(r, "model.vocab", "no token for the byte 0x%02x (\"%.*s\"): text with it has no tokens", b,
-                              (int)size, text);
+            return bpe_refuse(r, "model.vocab", "no token for the byte 0x%02x (\"%.*s\"): text with it has no tokens",
+                              b, (int)size, text);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 /* token_file.h: a data set, memory-mapped. HOME/data/NAME/ holds `tokens` (header, token ids, document starts) and
- * `meta.json` (for people and `data list`). Made whole or not at all: written under a temporary name, synced, renamed.
+ * `meta.json` (for people), and `tokenizer.json` if the tokenizer came from one. Made whole or not at all: written
+ * under a temporary name, synced, renamed.
  *
  * tokens: a 4,096-byte header (struct token_file_header, little-endian), then count ids of id_bytes each, padding to 8,
  * then document_count uint64 starts in tokens, increasing, the first 0. Train is [0, train_count), validation the rest.
@@ -20,7 +21,7 @@ struct token_file_header {
     uint64_t count, train_count, document_count;
     uint64_t vocab;
     uint64_t text_bytes, train_text_bytes; /* UTF-8 bytes that the tokens stand for; 0: not known */
-    char tokenizer[64];                    /* "bytes" */
+    char tokenizer[64];                    /* "bytes", "bpe:" and the begin of tokenizer.json's SHA-256 */
     char hash[SHA256_HEX_SIZE];            /* over all of the above, ids and document starts */
 };
 
@@ -50,6 +51,21 @@ int token_writer_create(const char *home, const char *name, const char *tokenize
                         struct token_writer **out, struct err *err);
 int token_writer_begin_document(struct token_writer *w, struct err *err);
 int token_writer_add(struct token_writer *w, const int32_t *ids, size_t n, uint64_t text_bytes, struct err *err);
+/* What the ids stand for, so that bytes and words of each part are measured at the end, wherever the split falls. The
+ * sum of all text_bytes must be what is measured then: ERR_INTERNAL. */
+struct token_texts {
+    const void *state;
+    const unsigned char *(*text)(const void *state, int32_t id, size_t *size); /* id in [0, vocab) */
+};
+/* Before the end; the texts outlive the writer. */
+void token_writer_set_texts(struct token_writer *w, struct token_texts texts);
+/* The file that the tokenizer was made from is kept beside the tokens as `tokenizer.json`; meta.json has its own name
+ * and SHA-256. */
+int token_writer_keep_tokenizer(struct token_writer *w, const char *path, const void *data, size_t size,
+                                const char *sha256, struct err *err);
+/* Adds a token that stands for no text to the document; a document without tokens is none and gets none. Once done for
+ * one document, it is for all. */
+int token_writer_end_document(struct token_writer *w, int32_t id, struct err *err);
 /* From here on tokens belong to validation (a split by file). */
 int token_writer_begin_validation(struct token_writer *w, struct err *err);
 /* val_fraction: the last floor(F*N) tokens become validation; ignored (must be 0) after begin_validation. */

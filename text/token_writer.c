@@ -9,11 +9,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +24,7 @@
 #include "base/json.h"
 #include "text/token_folder.h"
 #include "text/token_layout.h"
+#include "text/token_measure.h"
 
 enum { BUFFER_BYTES = 1 << 18 };
 
@@ -40,7 +43,10 @@ struct token_writer {
     struct sha256 *hash;
     bool document_pending; /* begun, but without a token yet */
     bool validation_begun;
-    bool byte_tokens; /* every id so far stood for one byte: then any split's bytes are known */
+    bool marked;                     /* documents end with a token that stands for no text */
+    struct token_texts texts;        /* .text NULL: not known */
+    struct token_measure measure[2]; /* of training and validation */
+    char tokenizer_file[NAME_MAX + 1], tokenizer_sha256[SHA256_HEX_SIZE]; /* empty: it has none */
     char name[NAME_SIZE];
 };
 
@@ -100,7 +106,6 @@ int token_writer_create(const char *home, const char *name, const char *tokenize
     if (!w)
         abort();
     w->tokens.fd = w->documents.fd = -1;
-    w->byte_tokens = true;
     memcpy(w->header.magic, TOKEN_MAGIC, sizeof w->header.magic);
     w->header.header_bytes = TOKEN_HEADER_BYTES;
     w->header.id_bytes = token_id_bytes(vocab);
@@ -183,8 +188,31 @@ int token_writer_add(struct token_writer *w, const int32_t *ids, size_t n, uint6
         return rc;
     h->count += n;
     h->text_bytes += text_bytes;
-    w->byte_tokens = w->byte_tokens && text_bytes == n;
     return 0;
+}
+
+void token_writer_set_texts(struct token_writer *w, struct token_texts texts)
+{
+    w->texts = texts;
+}
+
+int token_writer_keep_tokenizer(struct token_writer *w, const char *path, const void *data, size_t size,
+                                const char *sha256, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(w->tokenizer_file, sizeof w->tokenizer_file, "%s", slash ? slash + 1 : path);
+    snprintf(w->tokenizer_sha256, sizeof w->tokenizer_sha256, "%s", sha256);
+    char kept[PATH_SIZE];
+    int rc = path_format(kept, err, "%s/tokenizer.json", token_folder_path(w->folder));
+    return rc ? rc : file_write_atomic(kept, data, size, 0600, err);
+}
+
+int token_writer_end_document(struct token_writer *w, int32_t id, struct err *err)
+{
+    w->marked = true;
+    if (w->document_pending || w->header.count == 0)
+        return 0;
+    return token_writer_add(w, &id, 1, 0, err);
 }
 
 int token_writer_begin_validation(struct token_writer *w, struct err *err)
@@ -209,10 +237,7 @@ static int decide_split(struct token_writer *w, double val_fraction, struct err 
         return err_set(err, ERR_INVALID, "the text is empty: no tokens");
     if (!w->validation_begun) {
         h->train_count = h->count - (uint64_t)floor(val_fraction * (double)h->count);
-        if (w->byte_tokens)
-            h->train_text_bytes = h->train_count;
-        else
-            h->train_text_bytes = h->train_count == h->count ? h->text_bytes : 0;
+        h->train_text_bytes = h->train_count == h->count ? h->text_bytes : 0;
     }
     if (h->train_count == 0)
         return err_set(err, ERR_INVALID, "no tokens are left for training");
@@ -254,6 +279,29 @@ static int append_documents(struct token_writer *w, struct err *err)
     return rc;
 }
 
+/* Reads back what was written, all but the header. */
+static int measure(struct token_writer *w, struct err *err)
+{
+    struct token_file_header *h = &w->header;
+    size_t size = (size_t)(token_documents_offset(h) + h->document_count * sizeof(uint64_t));
+    char *map = mmap(NULL, size, PROT_READ, MAP_SHARED, w->tokens.fd, 0);
+    if (map == MAP_FAILED)
+        return err_set_errno(err, errno, "cannot map %s", w->tokens.path);
+    const struct token_file f = {
+        .header = *h,
+        .ids = map + TOKEN_HEADER_BYTES,
+        .documents = (const uint64_t *)(const void *)(map + token_documents_offset(h)),
+    };
+    token_measure(&f, &w->texts, w->marked, w->measure);
+    munmap(map, size);
+    uint64_t bytes = w->measure[SPLIT_TRAIN].bytes + w->measure[SPLIT_VAL].bytes;
+    if (bytes != h->text_bytes)
+        return err_set(err, ERR_INTERNAL, "the tokens stand for %llu bytes of text, the text had %llu",
+                       (unsigned long long)bytes, (unsigned long long)h->text_bytes);
+    h->train_text_bytes = w->measure[SPLIT_TRAIN].bytes;
+    return 0;
+}
+
 static int write_header(struct token_writer *w, struct err *err)
 {
     token_hash_numbers(w->hash, &w->header);
@@ -279,6 +327,15 @@ static int write_meta(struct token_writer *w, struct err *err)
     json_add_int64(o, "val", (int64_t)(h->count - h->train_count));
     json_add_int64(o, "documents", (int64_t)h->document_count);
     json_add_int64(o, "text_bytes", (int64_t)h->text_bytes);
+    if (w->texts.text) {
+        json_add_int64(o, "val_text_bytes", (int64_t)w->measure[SPLIT_VAL].bytes);
+        json_add_int64(o, "train_words", (int64_t)w->measure[SPLIT_TRAIN].words);
+        json_add_int64(o, "val_words", (int64_t)w->measure[SPLIT_VAL].words);
+    }
+    if (*w->tokenizer_file) {
+        cJSON_AddStringToObject(o, "tokenizer_file", w->tokenizer_file);
+        cJSON_AddStringToObject(o, "tokenizer_sha256", w->tokenizer_sha256);
+    }
     cJSON_AddStringToObject(o, "hash", h->hash);
     json_add_int64(o, "created_ms", clock_wall_ms());
     char *text = json_canonical(o), path[PATH_SIZE];
@@ -295,6 +352,8 @@ int token_writer_finish(struct token_writer *w, double val_fraction, struct toke
     int rc = decide_split(w, val_fraction, err);
     if (!rc)
         rc = append_documents(w, err);
+    if (!rc && w->texts.text)
+        rc = measure(w, err);
     if (!rc)
         rc = write_header(w, err);
     if (!rc)

@@ -137,8 +137,8 @@ class Refusals(DataTest):
             self.refused(2, "a name is", "data", "prepare", text, "-o", name)
         for share in ("1", "-0.1", "nan", "1e400", "x", ""):
             self.refused(2, "at least 0 and below 1", "data", "prepare", text, "-o", "d", "--val-fraction", share)
-        self.refused(2, "not supported by this version", "data", "prepare", "--tokenizer", "tokenizer.json", text, "-o", "d")
-        self.refused(2, "allowed: bytes", "data", "prepare", "--tokenizer", "gpt2", text, "-o", "d")
+        self.refused(1, "absent.json", "data", "prepare", "--tokenizer", "absent.json", text, "-o", "d")
+        self.refused(2, "allowed: bytes, FILE.json", "data", "prepare", "--tokenizer", "gpt2", text, "-o", "d")
         self.refused(2, "did you mean --val-fraction?", "data", "prepare", text, "-o", "d", "--val-fracton", "0")
         self.ok("data", "prepare", text, "-o", "d")
         self.refused(1, "--replace", "data", "prepare", text, "-o", "d")

@@ -179,13 +179,12 @@ static void test_split(void **state)
     assert_int_equal(h.text_bytes, 111);
     assert_int_equal(h.document_count, 2);
 
-    /* one byte a token: the training part's bytes are known for any share */
     assert_int_equal(token_writer_create(home, "share", "test", 256, 0, &w, &err), 0);
     assert_int_equal(token_writer_add(w, ids, 99, 99, &err), 0);
     assert_int_equal(token_writer_finish(w, 0.05, &h, &err), 0);
     token_writer_destroy(w);
     assert_int_equal(h.count - h.train_count, 4);
-    assert_int_equal(h.train_text_bytes, 95);
+    assert_int_equal(h.train_text_bytes, 0); /* not known */
 
     assert_int_equal(token_writer_create(home, "none", "test", 256, 0, &w, &err), 0);
     assert_int_equal(token_writer_finish(w, 0, &h, &err), -ERR_INVALID);
@@ -193,6 +192,73 @@ static void test_split(void **state)
     assert_false(in_home("none"));
     assert_false(in_home(".none.new"));
     assert_false(in_home(".none.lock"));
+}
+
+static const unsigned char *text_of(const void *state, int32_t id, size_t *size)
+{
+    static const char *const texts[] = {"a", " b", "c d", " ", "", "\n", "<end>"};
+    (void)state;
+    *size = strlen(texts[id]);
+    return (const unsigned char *)texts[id];
+}
+
+/* Ids whose texts are known: bytes and words of both parts, wherever the split falls; the mark counts for nothing. */
+static void test_measures_text(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t ids[8];
+        size_t n;
+        uint64_t bytes;
+    } documents[] = {{{0, 0, 1, 2, 4, 3}, 6, 8}, {{2, 0, 5, 0, 6}, 5, 11}, {{0}, 0, 0}};
+    /* "aa bc d " END, "c da\na<end>" END: words aa bc d c da a<end>, 3 and 3 */
+    static const struct {
+        double fraction;
+        uint64_t val_tokens, val_bytes;
+        const char *words;
+    } splits[] = {
+        {0, 0, 0, "\"train_words\":6,"},   {0.47, 6, 11, "\"train_words\":3,"}, /* at the second document */
+        {0.4, 5, 8, "\"train_words\":5,"}, /* behind "c d": "da" belongs to training */
+        {0.2, 2, 5, "\"val_words\":0,"},   /* before "<end>" END */
+        {0.08, 1, 0, "\"val_words\":0,"},  /* END alone */
+    };
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        struct token_writer *w = NULL;
+        struct token_file_header h;
+        struct err err = {0};
+        char path[PATH_SIZE], *meta;
+        size_t size;
+        assert_int_equal(token_writer_create(home, "measured", "test", 7, 1, &w, &err), 0);
+        token_writer_set_texts(w, (struct token_texts){.text = text_of});
+        assert_int_equal(token_writer_keep_tokenizer(w, "some/where.json", "{}", 2, "abc", &err), 0);
+        for (size_t d = 0; d < 3; d++) {
+            assert_int_equal(token_writer_begin_document(w, &err), 0);
+            assert_int_equal(token_writer_add(w, documents[d].ids, documents[d].n, documents[d].bytes, &err), 0);
+            assert_int_equal(token_writer_end_document(w, 6, &err), 0);
+        }
+        assert_int_equal(token_writer_finish(w, splits[i].fraction, &h, &err), 0);
+        token_writer_destroy(w);
+        assert_int_equal(h.count, 13);
+        assert_int_equal(h.document_count, 2);
+        assert_int_equal(h.text_bytes, 19);
+        assert_int_equal(h.count - h.train_count, splits[i].val_tokens);
+        assert_int_equal(h.text_bytes - h.train_text_bytes, splits[i].val_bytes);
+        snprintf(path, sizeof path, "%s/data/measured/meta.json", home);
+        assert_int_equal(file_read_all(path, 4096, &meta, &size, NULL), 0);
+        assert_non_null(strstr(meta, splits[i].words));
+        assert_non_null(strstr(meta, "\"tokenizer_file\":\"where.json\",\"tokenizer_sha256\":\"abc\""));
+        free(meta);
+        assert_true(in_home("measured/tokenizer.json"));
+    }
+    struct token_writer *w = NULL;
+    struct token_file_header h;
+    struct err err = {0};
+    assert_int_equal(token_writer_create(home, "wrong", "test", 7, 0, &w, &err), 0);
+    token_writer_set_texts(w, (struct token_texts){.text = text_of});
+    assert_int_equal(token_writer_add(w, documents[0].ids, 6, 9, &err), 0);
+    assert_int_equal(token_writer_finish(w, 0, &h, &err), -ERR_INTERNAL);
+    token_writer_destroy(w);
+    assert_false(in_home("wrong"));
 }
 
 /* Equal ids under another split, other documents or another vocabulary are another data set. */
@@ -286,7 +352,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_every_byte_matters),
         cmocka_unit_test(test_huge_counts),      cmocka_unit_test(test_split),
         cmocka_unit_test(test_hash_covers_all),  cmocka_unit_test(test_names_and_conflicts),
-        cmocka_unit_test(test_cleans_leftovers),
+        cmocka_unit_test(test_cleans_leftovers), cmocka_unit_test(test_measures_text),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

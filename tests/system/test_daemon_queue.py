@@ -162,7 +162,7 @@ class Queue(DaemonCase):
         self.assertIn("oom_gpu with micro_batch 8, the next start takes at most 4: no room", texts)
         self.waits_for_gpu("n9.r3.eoom_gpu", "oom_gpu: as asked", 1)
         self.waits_for_gpu("n9.b2", "oom_gpu: no room", 1, spec={"train": {"micro_batch": 8}})
-        run = self.waits_for_gpu("n9.g0", "oom_gpu: no room", 4)  # 8, 4, 2, 1
+        run = self.waits_for_gpu("n9.b0", "oom_gpu: no room", 4)  # 8, 4, 2, 1
         self.assertEqual(self.outcomes(run), 4 * ["oom_gpu"])
 
     def test_killed_at_one_place_slows_down(self):

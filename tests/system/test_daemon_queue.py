@@ -32,7 +32,7 @@ class Queue(DaemonCase):
         self.assertEqual(self.d.steps(run), list(range(1, 21)))
         page = self.d.get(f"/v1/runs/{run}/steps?after=5&limit=3")
         self.assertEqual(([r[0] for r in page["rows"]], page["next"]), ([6, 7, 8], 8))
-        self.assertEqual(page["columns"], ["step", "epoch", "tokens", "loss", "lr", "grad_norm", "ms", "tok_s"])
+        self.assertEqual(page["columns"], ["step", "epoch", "tokens", "loss", "lr", "grad_norm", "ms", "tok_s", "mfu"])
         self.assertEqual(self.d.get(f"/v1/runs/{run}/evals")["rows"][0][3:5], ["val", 1.5])
         log = self.d.get(f"/v1/runs/{run}/log")
         self.assertEqual((log["text"], log["end"]), ("attempt 1 from 0\n", True))

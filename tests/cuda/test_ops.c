@@ -48,7 +48,6 @@ static void check(struct ops_case *c, void *arg)
     }
     r->failed++;
     printf("FAIL %s %s: %s\n", r->storage, c->name, v.text);
-    fflush(stdout);
     cJSON *f = cJSON_CreateObject();
     cJSON_AddStringToObject(f, "storage", r->storage);
     cJSON_AddStringToObject(f, "case", c->name);
@@ -116,6 +115,7 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a run that is cut tells how far it came */
     enum { SMALL = 256, STORAGE, ONLY, SEED, JSON, VERBOSE, BACKEND, THREADS, PROBE };
     static const struct option options[] = {
         {"small", no_argument, NULL, SMALL},

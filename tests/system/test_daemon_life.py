@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from daemon_case import DaemonCase, PATIENCE, WORKER  # noqa: E402
@@ -57,6 +58,21 @@ class Life(DaemonCase):
         self.assertEqual(shown["attempts"], 1)
         self.assertEqual(self.d.steps(run), list(range(1, 151)))
         self.assertIn("attempt_adopted", self.d.log_text())
+
+    def test_environment_of_a_worker(self):
+        """What changes a library's threads or results is withheld; the run's own share is set."""
+        self.d.kill_daemon(signal.SIGTERM)
+        given = {"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "7", "MKL_NUM_THREADS": "9", "BAKA_CPU_SLOTS": "2", "MINE": "kept"}
+        with unittest.mock.patch.dict(os.environ, given):
+            self.d.start()
+        run = self.d.queue("n9999.m10")
+        self.d.until_step(run, 1)
+        text = pathlib.Path(f"/proc/{self.d.keeper(run)[1]}/environ").read_text()
+        seen = dict(item.split("=", 1) for item in text.split("\0") if item)
+        self.assertEqual({name: seen.get(name) for name in given},
+                         {**dict.fromkeys(given), "GOMP_SPINCOUNT": "1000", "MINE": "kept"})
+        self.assertEqual((seen["OMP_NUM_THREADS"], seen["BAKA_HOME"]), ("1", str(self.d.path)))
+        self.d.post(f"/v1/runs/{run}/cancel")
 
     def test_adopted_worker_can_be_cancelled(self):
         run = self.d.queue("n9999.m10")

@@ -289,7 +289,7 @@ const struct verb verb_compare = {
             "losses, and their mean speed. Each seed counts once. With groups and more than\n"
             "12 pairs, the pairs told are those of equal seeds.\n"
             "\n"
-            "PEAK MEMORY is the machine's: the most that the worker's process had resident,\n"
+            "`peak memory` is the machine's: the most that the worker's process had resident,\n"
             "program and libraries included, of all attempts; known when one has ended. What\n"
             "a run takes of a GPU is not in it; `baka-worker --plan` tells that.\n"
             "\n"

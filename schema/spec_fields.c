@@ -239,7 +239,8 @@ const struct spec_field spec_fields[] = {
      .max = 1 << 20,
      .fallback = "auto",
      .unit = "sequences",
-     .doc = "Windows computed at once, at most `train.batch`; `auto`: as many as fit the device."},
+     .doc = "Windows computed at once, at most `train.batch`; `auto`: as many as fit the device. Another one adds the "
+            "same gradients in another order: losses agree to rounding, not to the bit."},
     {.path = "train.recompute",
      WORD_AT(spec_recompute, train.recompute, recompute_words),
      .fallback = "auto",

@@ -33,7 +33,7 @@ class ConfigsTest(unittest.TestCase):
                 done = subprocess.run([WORKER, "--home", self.home.path, "--plan", path], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 sizes[path.stem] = json.loads(done.stdout)["params"]
-                run = self.home.json("submit", path, "--set", "train.epochs=1", "--wait")["runs"][0]
+                run = self.home.json("submit", path, "--set", "train.epochs=1", "--name", f"one-{path.stem}", "--wait")["runs"][0]
                 self.assertEqual(run["state"], "finished")
                 # 20 evaluations an epoch, or one a step where there are fewer
                 evals = self.home.json("evals", run["id"])

@@ -300,7 +300,7 @@ const struct verb verb_compare = {
             "  bakactl compare elephant swiglu\n"
             "  bakactl compare ffn --svg ffn.svg\n"
             "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
-            "  bakactl compare study --json | jq -r '.groups[] | [.name, .best_val_loss.mean] | @tsv'\n",
+            "  bakactl compare study --json | jq '.groups[] | {name, best_val_loss}'\n",
     .options = options,
     .min_positional = 1,
     .max_positional = -1,

@@ -9,12 +9,13 @@
 #include "cli/chart.h"
 #include "cli/client.h"
 #include "cli/comparison.h"
+#include "cli/comparison_summary.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
 #include "cli/svg.h"
 
-enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 2, SENTENCES = 12 };
+enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 2 };
 
 static int fetch(struct cli *cli, cJSON **out, struct err *err)
 {
@@ -160,33 +161,6 @@ static void print_chart(const struct comparison *c)
     comparison_plot_finish(&plot);
 }
 
-/* Those of the winner come first; with many runs the others are only counted. */
-static void print_sentences(const struct comparison *c)
-{
-    const cJSON *arrows = cJSON_GetObjectItemCaseSensitive(c->json, "arrows"), *item;
-    const char *winner = c->winner >= 0 ? c->runs[c->winner].id : "";
-    int shown = 0, left_out = 0;
-    for (int pass = 0; pass < 2; pass++)
-        cJSON_ArrayForEach(item, arrows) {
-            bool of_winner = strcmp(run_text(item, "winner"), winner) == 0;
-            if (of_winner != (pass == 0))
-                continue;
-            if (shown++ < SENTENCES)
-                printf("%s%s%s\n", output_style(stdout, of_winner ? STYLE_BOLD : STYLE_PLAIN), run_text(item, "text"),
-                       output_style(stdout, STYLE_PLAIN));
-            else
-                left_out++;
-        }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "undecided")) {
-        if (shown++ < SENTENCES)
-            printf("%s\n", run_text(item, "text"));
-        else
-            left_out++;
-    }
-    if (left_out)
-        printf("and %d more pairs (--json has all)\n", left_out);
-}
-
 static const char *label_of(const struct comparison *c, const char *id)
 {
     for (size_t i = 0; i < c->count; i++)
@@ -255,10 +229,11 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
 static void print_all(const struct comparison *c)
 {
     print_table(c);
+    comparison_print_groups(c, stdout);
     putchar('\n');
     print_chart(c);
     putchar('\n');
-    print_sentences(c);
+    comparison_print_sentences(c, stdout);
     print_asides(c);
 }
 
@@ -307,13 +282,25 @@ const struct verb verb_compare = {
             "times fewer tokens that took than the loser took to its best. Curves are\n"
             "validation losses, or, where a run has none, training losses as means over\n"
             "1/20 epoch. A last crossing of the curves is told beside it; it is another\n"
-            "thing. With --json:\n"
-            "{\"runs\",\"arrows\",\"crosses\",\"undecided\",\"notes\"}, see docs/architecture.md.\n"
+            "thing.\n"
+            "\n"
+            "Runs that differ in nothing but their seed are a group: a line each under the\n"
+            "table has the mean and the standard deviation (over n - 1) of their validation\n"
+            "losses, and their mean speed. Each seed counts once. With groups and more than\n"
+            "12 pairs, the pairs told are those of equal seeds.\n"
+            "\n"
+            "`peak memory` is the machine's: the most that the worker's process had resident,\n"
+            "program and libraries included, of all attempts; known when one has ended. What\n"
+            "a run takes of a GPU is not in it; `baka-worker --plan` tells that.\n"
+            "\n"
+            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"notes\"}, see\n"
+            "docs/architecture.md.\n"
             "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
             "  bakactl compare ffn --svg ffn.svg\n"
-            "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n",
+            "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
+            "  bakactl compare study --json | jq '.groups[] | {name, best_val_loss}'\n",
     .options = options,
     .min_positional = 1,
     .max_positional = -1,

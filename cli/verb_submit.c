@@ -259,21 +259,24 @@ static const struct args_option options[] = {
 const struct verb verb_submit = {
     .name = "submit",
     .path = "submit",
-    .arguments =
-        "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... [--wait]",
+    .arguments = "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... "
+                 "[--wait] [--json]",
     .summary = "queue one experiment, or a sweep of many",
     .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every\n"
             "field. \"-\" reads standard input. Values are parsed by the type of the field.\n"
             "All runs of a submission are queued, or none; at most 10000, each value of an\n"
-            "axis once. A name or tag is at most 64 letters, digits, '.', '_' and '-', the\n"
-            "first a letter or digit, and not of the form of an id (b00012). Prints id,\n"
-            "name and state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
+            "axis once. Runs of a sweep are called NAME-VALUE, or NAME-FIELDVALUE where the\n"
+            "value is a number, and several seeds add -sSEED: study-swiglu-s2, study-lr0.001.\n"
+            "A name or tag is at most 64 letters, digits, '.', '_' and '-', the first a\n"
+            "letter or digit, and not of the form of an id (b00012). Prints id, name and\n"
+            "state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
             "\n"
             "Examples:\n"
             "  bakactl submit elephant.json\n"
-            "  bakactl submit base.json --set train.epochs=3 --set train.seed=2\n"
-            "  bakactl submit base.json --sweep model.ffn.type=gelu,swiglu,elephant --tag ffn\n"
-            "  bakactl submit base.json --sweep train.optimizer.lr=1e-3,3e-4 --seeds 3 --wait\n"
+            "  bakactl submit study.json --set train.epochs=3 --set train.seed=2\n"
+            "  bakactl submit study.json --sweep model.ffn.type=gelu,swiglu,elephant_glu \\\n"
+            "      --seeds 3 --tag study\n"
+            "  bakactl submit study.json --sweep train.optimizer.lr=1e-3,3e-4 --wait\n"
             "  echo '{\"data\":{\"name\":\"kjv\"}}' | bakactl submit - --json | jq -r '.runs[].id'\n",
     .options = options,
     .min_positional = 1,

@@ -73,7 +73,7 @@ struct spec {
         enum spec_schedule schedule;
         double min_lr_ratio, clip /* 0: none */, weight_decay;
         enum spec_nonfinite on_nonfinite;
-        int64_t eval_every;       /* steps; 0: at each epoch's end only */
+        double eval_every;        /* >= 1: steps, below 1: share of an epoch; 0: at each epoch's end only */
         int64_t checkpoint_every; /* steps; 0: by time, see docs/spec.md */
     } train;
     struct {

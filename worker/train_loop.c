@@ -135,8 +135,7 @@ static bool checkpoint_is_due(const struct loop *l)
 
 static bool evaluation_is_due(const struct trainer *t, int64_t step)
 {
-    int64_t every = t->spec.train.eval_every;
-    return (every > 0 && step % every == 0) || step % t->steps_per_epoch == 0 || step == t->total_steps;
+    return schedule_evaluates(&t->spec, step, t->steps_per_epoch) || step == t->total_steps;
 }
 
 /* True when the next step may begin before the newest one begun is done. What comes by time or by signal waits for the

@@ -4,7 +4,9 @@ import json
 import math
 import pathlib
 import random
+import re
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -298,6 +300,53 @@ class RunsTest(unittest.TestCase):
         for words in ("finished", "model.dim = 32", "attempts", "events", "queued \u2192 starting"):
             self.assertIn(words, shown)
         self.assertEqual(self.home.ctl("logs", runs[0]["id"], "-f").returncode, 0)
+
+    def test_groups_of_seeds(self):
+        """The README's study: one line of submit, names that tell, a line a group under the table."""
+        done = self.submit({**self.spec(epochs=0.3), "name": "study"}, "--sweep", "model.ffn.type=gelu,swiglu", "--seeds", "3",
+                           "--tag", "study", "--wait", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([r["name"] for r in json.loads(done.stdout)["runs"]],
+                         [f"study-{kind}-s{seed}" for kind in ("gelu", "swiglu") for seed in (1, 2, 3)])
+        answer = self.home.json("compare", "study")
+        self.assertEqual([r["seed"] for r in answer["runs"]], [1, 2, 3, 1, 2, 3])
+        self.assertEqual([(g["name"], g["seeds"], len(g["runs"])) for g in answer["groups"]],
+                         [("study-gelu", 3, 3), ("study-swiglu", 3, 3)])
+        for k, group in enumerate(answer["groups"]):
+            runs = answer["runs"][3 * k:3 * k + 3]
+            self.assertEqual(group["runs"], [r["id"] for r in runs])
+            for key in ("best_val_loss", "val_loss", "tok_s"):
+                values = [r[key] for r in runs]
+                self.assertEqual(group[key]["n"], 3)
+                self.assertAlmostEqual(group[key]["mean"], statistics.mean(values), delta=1e-12 * values[0])
+                self.assertAlmostEqual(group[key]["sd"], statistics.stdev(values), delta=1e-9 * values[0])
+        self.assertEqual(len(answer["arrows"]) + len(answer["undecided"]), 15)
+        text = self.home.ctl("compare", "study").stdout
+        best = answer["groups"][1]["best_val_loss"]
+        self.assertRegex(text, rf"(?m)^study-swiglu +3 +{best['mean']:.4f} ± {best['sd']:.4f} ")
+        # of the 15 pairs those between the groups at equal seeds
+        self.assertIn("and 12 more pairs; above are those of equal seeds (--json has all)", text)
+        told = [line for line in text.splitlines() if " best of " in line or "neither passes" in line]
+        self.assertEqual(len(told), 3, told)
+        for line in told:
+            self.assertEqual(len(set(re.findall(r"study-[a-z]+-s(\d)", line))), 1, line)
+        # one seed each: the table says all, and of few pairs none is left out
+        text = self.home.ctl("compare", "study-gelu-s1", "study-swiglu-s2").stdout
+        self.assertNotIn("±", text)
+        self.assertNotIn("more pairs", text)
+
+    def test_wait_tells_without_a_terminal(self):
+        run = json.loads(self.submit(self.spec(epochs=3000), "--name", "told", "--json").stdout)["runs"][0]["id"]
+        told, quiet = (subprocess.Popen([BAKACTL, "--home", self.home.path, "wait", run, "--timeout", "13", *more],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                       for more in ((), ("--json",)))
+        lines = told.communicate(timeout=60)[1].splitlines()
+        self.assertEqual(told.returncode, 1)
+        self.assertRegex(lines[0], r"^0 of 1 ended, 1 running: told \d+% \(epoch [\d.]+, loss [\d.]+, \S.* left\)$")
+        self.assertEqual(len(lines), 2, lines)  # that, and that the time is over
+        self.assertEqual(len(quiet.communicate(timeout=60)[1].splitlines()), 1)
+        self.home.ctl("cancel", run)
+        self.home.ctl("wait", run, check=False)
 
     def test_wait_outlives_the_daemon(self):
         run = json.loads(self.submit(self.spec(epochs=12), "--name", "long", "--json").stdout)["runs"][0]["id"]

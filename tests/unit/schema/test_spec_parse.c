@@ -115,6 +115,7 @@ static void test_rules(void **state)
     refused(D "\"train\":{\"precision\":\"bf16\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"precision\":\"bf16\",\"device\":\"cpu\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"warmup\":1.5}}", "train.warmup", "whole number of steps");
+    refused(D "\"train\":{\"eval_every\":1.5}}", "train.eval_every", "whole number of steps");
     refused(D "\"train\":{\"device\":\"cpu\"},\"resources\":{\"gpus\":1}}", "resources.gpus", "takes no GPU");
     refused(D "\"resources\":{\"gpu_memory\":1000}}", "resources.gpu_memory", "needs resources.gpus 1");
     struct spec s = parsed(D "\"train\":{\"device\":\"cuda\",\"precision\":\"bf16\"}}");

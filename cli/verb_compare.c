@@ -15,7 +15,7 @@
 #include "cli/run_view.h"
 #include "cli/svg.h"
 
-enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 2 };
+enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 3, SVG_TRAIN = 3 };
 
 static int fetch(struct cli *cli, cJSON **out, struct err *err)
 {
@@ -150,14 +150,13 @@ static void print_table(const struct comparison *c)
 static void print_chart(const struct comparison *c)
 {
     struct comparison_plot plot;
-    size_t left_out;
-    comparison_plot_init(c, CHART_RUNS, CHART_ARROWS, false, &plot, &left_out);
+    comparison_plot_init(c, &(struct comparison_choice){.max_runs = CHART_RUNS, .max_arrows = CHART_ARROWS}, &plot);
     int width = output_width();
     chart_print(stdout, &plot.plot,
                 &(struct chart_options){width > 140 ? 140 : width, CHART_HEIGHT, output_has_colour(stdout)});
-    if (left_out)
+    if (plot.left_out)
         printf("%sthe %d lowest are drawn, %zu more are in the table%s\n", output_style(stdout, STYLE_DIM), CHART_RUNS,
-               left_out, output_style(stdout, STYLE_PLAIN));
+               plot.left_out, output_style(stdout, STYLE_PLAIN));
     comparison_plot_finish(&plot);
 }
 
@@ -190,28 +189,15 @@ static void print_asides(const struct comparison *c)
     fputs(output_style(stdout, STYLE_PLAIN), stdout);
 }
 
-static void print_title(const struct comparison *c, FILE *out)
-{
-    for (size_t i = 0; i < c->count && i < 4; i++)
-        fprintf(out, "%s%s", i ? ", " : "", c->runs[i].label);
-    if (c->count > 4)
-        fprintf(out, " and %zu more", c->count - 4);
-    fprintf(out, ": %s", c->on_validation ? "validation loss" : "training loss, means over 1/20 epoch");
-}
-
 static int write_svg(const struct comparison *c, const char *path, struct err *err)
 {
     struct comparison_plot plot;
-    size_t left_out, size, title_size;
-    char *text, *title;
-    FILE *title_stream = open_memstream(&title, &title_size), *memory = open_memstream(&text, &size);
-    if (!memory || !title_stream)
+    size_t size;
+    char *text;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
         abort();
-    print_title(c, title_stream);
-    if (fclose(title_stream) != 0)
-        abort();
-    comparison_plot_init(c, SVG_RUNS, SVG_ARROWS, true, &plot, &left_out);
-    plot.plot.title = title;
+    comparison_plot_init(c, &(struct comparison_choice){SVG_RUNS, SVG_ARROWS, SVG_TRAIN, true}, &plot);
     svg_print(memory, &plot.plot);
     comparison_plot_finish(&plot);
     if (fclose(memory) != 0)
@@ -221,7 +207,6 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
         fwrite(text, 1, size, stdout);
     else
         rc = file_write_atomic(path, text, size, 0644, err);
-    free(title);
     free(text);
     return rc;
 }
@@ -281,8 +266,10 @@ const struct verb verb_compare = {
             "winner from which all its later ones are below the loser's best, and how many\n"
             "times fewer tokens that took than the loser took to its best. Curves are\n"
             "validation losses, or, where a run has none, training losses as means over\n"
-            "1/20 epoch. A last crossing of the curves is told beside it; it is another\n"
-            "thing.\n"
+            "1/20 epoch. The pictures show the arrows of the lowest run that passes another\n"
+            "one, over those next to it: one in the terminal, at most three in the SVG,\n"
+            "where up to three runs have their training curves too. A last crossing of the\n"
+            "curves is told beside it; it is another thing.\n"
             "\n"
             "Runs that differ in nothing but their seed are a group: a line each under the\n"
             "table has the mean and the standard deviation (over n - 1) of their validation\n"

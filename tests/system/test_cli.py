@@ -149,8 +149,17 @@ class CliTest(unittest.TestCase):
         svg = self.home.root / "c.svg"
         self.home.ctl("compare", a, b, "--svg", svg)
         document = xml.dom.minidom.parse(str(svg))
-        words = "".join(n.data for e in document.getElementsByTagName("text") for n in e.childNodes)
-        self.assertIn("elephant-c", words)
+        def words_of(node):
+            return node.data if node.nodeType == node.TEXT_NODE else "".join(map(words_of, node.childNodes))
+
+        words = "\n".join(map(words_of, document.getElementsByTagName("text")))
+        self.assertIn("elephant-c passes swiglu-c: ", words)
+        legend = text[text.index("\u2514"):]
+        for run in answer["runs"]:  # the numbers of the table stand beside the name
+            last, best = (f"{run[key]:.4f}" for key in ("val_loss", "best_val_loss"))
+            numbers = last if last == best else f"{last}, best {best}"
+            self.assertIn(f"{run['name']}{numbers}\n", words + "\n")
+            self.assertRegex(legend, rf"[A-Z] {run['name']} {numbers}")
         self.assertIn(f"{ratio:.2f}\u00d7 fewer tokens", words)
         lines = self.home.ctl("compare", a, b, "--csv").stdout.splitlines()
         self.assertEqual(lines[0], "run,name,step,epoch,tokens,metric,value")

@@ -209,7 +209,13 @@ class CliTest(unittest.TestCase):
         self.refused(2, "--set", "submit", "x.json", "--set", "novalue")
         bad = self.home.root / "bad.csv"
         bad.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n2,0.2,x,2\n")
-        self.refused(1, "line 3", "import", bad, "--name", "bad")
+        self.refused(1, f"{bad}:3: column 'tokens'", "import", bad, "--name", "bad")
+        done = self.home.ctl("import", "-", "--name", "bad", check=False, stdin=bad.read_text())
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("standard input:3: column 'tokens'", done.stderr)
+        with open(self.home.root / "large.csv", "wb") as large:
+            large.truncate(1 << 30)
+        self.refused(1, "at most 268435456 are read", "import", large.name, "--name", "bad")
         self.refused(1, "No such file", "import", self.home.root / "absent.csv", "--name", "bad")
         good = self.home.root / "good.csv"
         good.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n")

@@ -106,7 +106,8 @@ static int run(struct cli *cli)
         output_json(stdout, answer);
     } else {
         const cJSON *run = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(answer, "runs"), 0);
-        printf("%s %s: %zu steps imported\n", run_text(run, "id"), run_text(run, "name"), count);
+        printf("%s %s: %zu step%s imported\n", run_text(run, "id"), run_text(run, "name"), count,
+               count == 1 ? "" : "s");
     }
     cJSON_Delete(answer);
     return CLI_DONE;

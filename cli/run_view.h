@@ -36,7 +36,7 @@ const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE]);
 /* GET /v1/runs/REF: one run by id or name. Caller deletes. */
 int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *err);
 /* Appends to the array `runs` the RUN objects that each REF or tag stands for, in that order, each run once.
- * ERR_NOT_FOUND for a word that stands for none. */
+ * ERR_NOT_FOUND names all words that stand for none. */
 int run_fetch_all(struct client *client, const char *const *refs, int count, cJSON *runs, struct err *err);
 
 #endif

@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "base/file.h"
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/curve_csv.h"
+#include "cli/input.h"
 #include "cli/output.h"
 #include "cli/request_id.h"
 #include "cli/run_view.h"
@@ -51,10 +51,10 @@ static int read_curve(const char *path, struct curve_csv *out, struct err *err)
 {
     char *text;
     size_t size;
-    int rc = file_read_all(path, FILE_MAX_BYTES, &text, &size, err);
+    int rc = input_read(path, FILE_MAX_BYTES, &text, &size, err);
     if (rc)
         return rc;
-    rc = curve_csv_parse(text, size, path, out, err);
+    rc = curve_csv_parse(text, size, input_name(path), out, err);
     free(text);
     return rc;
 }
@@ -71,7 +71,7 @@ static int make_body(struct cli *cli, const struct curve_csv *csv, cJSON *body, 
     int rc = 0;
     if (size > BODY_MAX_BYTES - 65536)
         rc = err_set(err, ERR_TOO_LARGE, "%s: %zu rows are %zu MiB, the daemon takes 64: leave some out",
-                     cli->args.positional[0], csv->count, size >> 20);
+                     input_name(cli->args.positional[0]), csv->count, size >> 20);
     else
         cJSON_AddRawToObject(body, "rows", rows);
     free(rows);
@@ -106,7 +106,8 @@ static int run(struct cli *cli)
         output_json(stdout, answer);
     } else {
         const cJSON *run = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(answer, "runs"), 0);
-        printf("%s %s: %zu steps imported\n", run_text(run, "id"), run_text(run, "name"), count);
+        printf("%s %s: %zu step%s imported\n", run_text(run, "id"), run_text(run, "name"), count,
+               count == 1 ? "" : "s");
     }
     cJSON_Delete(answer);
     return CLI_DONE;
@@ -124,14 +125,16 @@ const struct verb verb_import = {
     .arguments = "FILE.csv --name NAME [--tag TAG]... [--json]",
     .summary = "a curve from elsewhere as a run to compare with",
     .help = "FILE.csv has a header with step, epoch, tokens, loss and, if there are\n"
-            "evaluations, val_loss, in any order; other columns are not used. Losses are\n"
-            "nats a prediction; nan, inf and -inf are allowed; an empty val_loss is no\n"
-            "evaluation. Steps ascend. Nothing is imported when a line is wrong: the error\n"
-            "names it.\n"
+            "evaluations, val_loss, in any order; other columns are not used. \"-\" reads\n"
+            "standard input. Losses are nats a prediction; of a run that diverged they may be\n"
+            "the words nan, inf and -inf, but 1e400 is a mistake; an empty val_loss is no\n"
+            "evaluation, and nothing else may be empty. Steps ascend, tokens and epochs do\n"
+            "not fall. Nothing is imported when a cell is wrong: the error names its line and\n"
+            "column. At most 256 MiB of text and 64 MiB of numbers, some 1.2 million rows.\n"
             "\n"
             "Examples:\n"
             "  bakactl import pythia.csv --name pythia-14m --tag ffn\n"
-            "  bakactl --home OTHER steps swiglu > s.csv && bakactl import s.csv --name swiglu-there\n",
+            "  bakactl --home OTHER steps swiglu --csv | bakactl import - --name swiglu-there\n",
     .options = options,
     .min_positional = 1,
     .max_positional = 1,

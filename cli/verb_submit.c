@@ -3,57 +3,33 @@
  * connection that broke: the same runs are answered. */
 #include "cli/verb.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/file.h"
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/follow.h"
+#include "cli/input.h"
 #include "cli/output.h"
 #include "cli/request_id.h"
 #include "cli/run_view.h"
 #include "schema/spec.h"
 #include "schema/submission.h"
 
-/* "-": standard input. Caller frees. */
-static int read_text(const char *path, char **out, size_t *size, struct err *err)
-{
-    if (strcmp(path, "-") != 0)
-        return file_read_all(path, SPEC_MAX_BYTES, out, size, err);
-    char *text = malloc(SPEC_MAX_BYTES + 2);
-    if (!text)
-        abort();
-    size_t n = fread(text, 1, SPEC_MAX_BYTES + 1, stdin);
-    int rc = 0;
-    if (ferror(stdin))
-        rc = err_set_errno(err, errno, "standard input");
-    else if (n > SPEC_MAX_BYTES)
-        rc = err_set(err, ERR_TOO_LARGE, "standard input: a spec has at most %d bytes", SPEC_MAX_BYTES);
-    if (rc) {
-        free(text);
-        return rc;
-    }
-    text[n] = '\0';
-    *out = text;
-    *size = n;
-    return 0;
-}
-
 static int read_spec(const char *path, cJSON **out, struct err *err)
 {
     const struct json_limits limits = {SPEC_MAX_BYTES, SPEC_MAX_DEPTH};
     char *text;
     size_t size;
-    int rc = read_text(path, &text, &size, err);
+    int rc = input_read(path, SPEC_MAX_BYTES, &text, &size, err);
     if (rc)
         return rc;
-    rc = json_parse(text, size, &limits, strcmp(path, "-") == 0 ? "standard input" : path, out, err);
+    rc = json_parse(text, size, &limits, input_name(path), out, err);
     free(text);
     if (rc == 0 && !cJSON_IsObject(*out)) {
         cJSON_Delete(*out);
-        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}", path);
+        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}",
+                     input_name(path));
     }
     return rc;
 }

@@ -182,6 +182,15 @@ class CliTest(unittest.TestCase):
         self.assertEqual((arrow["metric"], arrow["winner"], arrow["step"]), ("train_loss", a, step))
         self.assertAlmostEqual(arrow["tokens_ratio"], ratio, places=12)
 
+    def test_ratio_without_tokens(self):
+        a = self.bring("z-low", [(1, 1.0, 0, 1.0, 1.0), (2, 2.0, 0, 0.5, 0.5)])
+        b = self.bring("z-high", [(1, 1.0, 0, 3.0, 3.0), (2, 2.0, 0, 2.0, 2.0)])
+        c = self.bring("z-counted", [(1, 1.0, 10, 3.0, 3.0), (2, 2.0, 20, 2.0, 2.0)])
+        for loser in (b, c):
+            arrow = self.home.json("compare", a, loser)["arrows"][0]
+            self.assertEqual((arrow["winner"], arrow["tokens_ratio"]), (a, None))
+            self.assertIn("tokens not known", arrow["text"])
+
     def test_never(self):
         low = [(1, 1.0, 10, 3.0, 3.0), (2, 2.0, 20, 1.0, 1.0), (3, 3.0, 30, 2.6, 2.6)]
         high = [(1, 1.0, 10, 3.0, 3.0), (2, 2.0, 20, 2.5, 2.5), (3, 3.0, 30, 2.7, 2.7)]
@@ -212,6 +221,16 @@ class CliTest(unittest.TestCase):
     def test_errors(self):
         for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "wait", "compare"):
             self.refused(1, "nosuch", verb, "nosuch")
+        self.refused(1, "is called nosuch, neither", "wait", "nosuch", "neither")
+        for verb in ("cancel", "retry"):
+            done = self.home.ctl(verb, "nosuch", "neither", "--json", check=False)
+            answer = json.loads(done.stdout)
+            self.assertEqual((done.returncode, done.stderr.count("\n"), answer["runs"]), (1, 2, []), done.stderr)
+            self.assertEqual([(e["ref"], e["code"]) for e in answer["errors"]],
+                             [("nosuch", "not_found"), ("neither", "not_found")])
+            self.assertEqual(answer["error"]["message"], answer["errors"][0]["message"])
+            for line, e in zip(done.stderr.splitlines(), answer["errors"]):
+                self.assertEqual(line, f"bakactl: {e['message']}")
         self.refused(2, "too few arguments", "compare")
         self.refused(2, "", "frobnicate")
         self.refused(2, "--name", "import", "x.csv")
@@ -220,7 +239,13 @@ class CliTest(unittest.TestCase):
         self.refused(2, "--set", "submit", "x.json", "--set", "novalue")
         bad = self.home.root / "bad.csv"
         bad.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n2,0.2,x,2\n")
-        self.refused(1, "line 3", "import", bad, "--name", "bad")
+        self.refused(1, f"{bad}:3: column 'tokens'", "import", bad, "--name", "bad")
+        done = self.home.ctl("import", "-", "--name", "bad", check=False, stdin=bad.read_text())
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("standard input:3: column 'tokens'", done.stderr)
+        with open(self.home.root / "large.csv", "wb") as large:
+            large.truncate(1 << 30)
+        self.refused(1, "at most 268435456 are read", "import", large.name, "--name", "bad")
         self.refused(1, "No such file", "import", self.home.root / "absent.csv", "--name", "bad")
         good = self.home.root / "good.csv"
         good.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n")
@@ -382,7 +407,9 @@ class RunsTest(unittest.TestCase):
         before = self.home.json("show", run)["step"]
         again = self.home.ctl("cancel", run, "nosuch", check=False)
         self.assertEqual((again.returncode, again.stderr.count("\n")), (1, 2), again.stderr)
-        self.assertEqual(self.home.json("retry", run)["runs"][0]["state"], "queued")
+        answer = self.home.json("retry", "nosuch", run, check=False)  # one failure keeps neither from being told
+        self.assertEqual([e["ref"] for e in answer["errors"]], ["nosuch"])
+        self.assertEqual([(r["id"], r["state"]) for r in answer["runs"]], [(run, "queued")])
         end = time.monotonic() + 60
         while (self.home.json("show", run)["step"] or 0) <= before and time.monotonic() < end:
             time.sleep(0.1)

@@ -219,6 +219,23 @@ static void test_text_and_json_round_trip(void **state)
     }
 }
 
+/* The page must say what a reader cannot guess from the range: the 0 of these fields is no size. */
+static void test_zero_is_explained(void **state)
+{
+    (void)state;
+    int count = 0;
+    for (int i = 0; i < spec_field_count; i++) {
+        const struct spec_field *f = &spec_fields[i];
+        if (f->type != FIELD_INTEGER && f->type != FIELD_NUMBER)
+            continue;
+        bool may_be_unset = f->flags & FIELD_NULLABLE;
+        count += may_be_unset;
+        if (may_be_unset && (f->min != 0 || !strstr(f->doc, "0 or null: not set, ")))
+            fail_msg("%s: %s", f->path, f->doc);
+    }
+    assert_true(count >= 5);
+}
+
 /* A spec built by a program, not by the parser: values out of range are found too. */
 static void test_validate_struct(void **state)
 {
@@ -264,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_unknown_neighbours),
         cmocka_unit_test(test_text_and_json_round_trip),
+        cmocka_unit_test(test_zero_is_explained),
         cmocka_unit_test(test_validate_struct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,7 @@ static void test_texts(void **state)
     refused("{\"data\":{\"name\":\"d\",\n\"name\":\"e\"}}", "data.name",
             "line 2, column 1: the key \"name\" stands twice");
     refused("{\"train\":{\"optimizer\":{\"lr\":1e400}}}", "train.optimizer.lr", "1e400 is beyond the range");
+    refused("{\"train\":{\"clip\":1e-400}}", "train.clip", "1e-400 is beyond the range");
     refused("{\"train\":{\"clip\":NaN}}", "train.clip", "\"NaN\"");
     refused_bytes("{\"name\":\"\xff\"}", 12, "name", "not valid UTF-8");
     char deep[200];
@@ -207,7 +208,13 @@ static void test_set(void **state)
     set_refused(object, "model.ffn.type.x", "1", "is not a field");
     set_refused(object, "train.optimizer.lr", "", "is empty; it must be");
     set_refused(object, "train.optimizer.lr", "0x10", "must be a number");
-    set_refused(object, "train.optimizer.lr", "1e400", "must be a number");
+    set_refused(object, "train.optimizer.lr", "1e400", "lr is 1e400 (beyond what a double holds); it must be a number");
+    set_refused(object, "train.epochs", "1.70e308",
+                "epochs is 1.70e308; it must be a number above 0 and at most 1000000");
+    set_refused(object, "train.clip", "1e-400", "clip is 1e-400 (beyond what a double holds); it must be a number");
+    set_refused(object, "train.optimizer.betas", "0.9,1e0", "betas is 0.9,1e0; it must be");
+    set_refused(object, "train.seed", "01", "seed is 01; it must be an integer");
+    set_refused(object, "train.clip", "-00.5", "clip is -00.5; it must be");
     set_refused(object, "train.optimizer.lr", "1 ", "must be a number");
     set_refused(object, "train.optimizer.lr", "nan", "must be a number");
     set_refused(object, "train.batch", "3.5", "must be an integer");

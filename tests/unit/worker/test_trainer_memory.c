@@ -187,7 +187,7 @@ static int set_up(void **state)
     if (rc == 0)
         rc = token_writer_add(w, ids, 1000, 1000, NULL);
     if (rc == 0)
-        rc = token_writer_finish(w, 0, &made, NULL);
+        rc = token_writer_finish(w, (struct share){0}, &made, NULL);
     token_writer_destroy(w);
     return rc;
 }

@@ -37,7 +37,7 @@ int checkpoint_list_tensors(const struct model *model, struct safetensors_tensor
         struct model_tensor t;
         model_state_tensor(model, i, &t);
         snprintf(list[i].name, sizeof list[i].name, "%s", t.name);
-        list[i].dtype = t.dtype;
+        list[i].dtype = t.dtype == DTYPE_F64 ? SAFETENSORS_F64 : SAFETENSORS_F32; /* state is wide */
         list[i].rank = t.cols == 1 ? 1 : 2;
         list[i].shape[0] = t.rows;
         list[i].shape[1] = t.cols;

@@ -2,28 +2,23 @@
  * its hash was taken to the moment its tensors were copied, so what was verified is what is used. */
 #include "worker/checkpoint.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/err.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "worker/checkpoint_format.h"
 #include "worker/checkpoint_tensors.h"
+#include "worker/mapped_file.h"
 #include "worker/model.h"
 #include "worker/safetensors.h"
 
 struct checkpoint {
     char path[64];
     struct checkpoint_state state;
-    void *map;
-    size_t map_bytes;
+    struct mapped_file map;
     struct safetensors tensors;
 };
 
@@ -97,29 +92,11 @@ static int map_model(struct checkpoint *c, const char *dir, const struct checkpo
     int rc = path_format(path, err, "%s/%s", dir, file->name);
     if (rc != 0)
         return rc;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "cannot open %s", file->name);
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        rc = err_set_errno(err, errno, "cannot stat %s", file->name);
-    else if (st.st_size != file->bytes || st.st_size < 1)
-        rc = err_set(err, ERR_DAMAGED, "%s has %lld bytes, its manifest says %" PRId64, file->name,
-                     (long long)st.st_size, file->bytes);
-    if (rc == 0) {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-        if (map == MAP_FAILED) {
-            rc = err_set_errno(err, errno, "cannot map %s", file->name);
-        } else {
-            c->map = map;
-            c->map_bytes = (size_t)st.st_size;
-        }
-    }
-    close(fd);
+    rc = mapped_file_open(&c->map, path, file->name, err);
     if (rc == 0)
-        rc = check_content(file, c->map, c->map_bytes, err);
+        rc = check_content(file, c->map.bytes, c->map.size, err);
     if (rc == 0)
-        rc = safetensors_parse(c->map, c->map_bytes, file->name, &c->tensors, err);
+        rc = safetensors_parse(c->map.bytes, c->map.size, file->name, &c->tensors, err);
     return rc;
 }
 
@@ -213,7 +190,6 @@ void checkpoint_close(struct checkpoint *c)
     if (!c)
         return;
     safetensors_finish(&c->tensors);
-    if (c->map)
-        munmap(c->map, c->map_bytes);
+    mapped_file_close(&c->map);
     free(c);
 }

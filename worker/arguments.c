@@ -22,6 +22,8 @@ enum option_id {
     OPTION_PLAN,
     OPTION_TUNE,
     OPTION_TABLE,
+    OPTION_IMPORT_HF,
+    OPTION_NAME,
     OPTION_DESCRIBE,
     OPTION_VERSION,
 };
@@ -37,6 +39,8 @@ static const struct option options[] = {
     {"plan", required_argument, NULL, OPTION_PLAN},
     {"tune", required_argument, NULL, OPTION_TUNE},
     {"table", required_argument, NULL, OPTION_TABLE},
+    {"import-hf", required_argument, NULL, OPTION_IMPORT_HF},
+    {"name", required_argument, NULL, OPTION_NAME},
     {"describe", required_argument, NULL, OPTION_DESCRIBE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -49,6 +53,7 @@ void arguments_print_help(FILE *out)
           "                   [--micro-batch-limit N] [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
+          "       baka-worker [--home DIR] --import-hf DIR --name NAME\n"
           "       baka-worker --describe schema|markdown\n"
           "       baka-worker --version | --help\n"
           "\n"
@@ -67,6 +72,9 @@ void arguments_print_help(FILE *out)
           "  --tune SPEC.json   measure the GPU's algorithms for this spec's products and write the fastest to the\n"
           "                     table that runs read\n"
           "  --table FILE       with --tune: write this table (default: cuda_algorithms.txt beside libbaka_cuda.so)\n"
+          "  --import-hf DIR    read a GPT-NeoX model of Hugging Face (config.json, *.safetensors) into the state\n"
+          "                     directory as models/NAME and print what it is as JSON\n"
+          "  --name NAME        with --import-hf: what specs call the model\n"
           "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
           "\n"
           "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
@@ -89,7 +97,8 @@ static int read_int(const char *option, const char *text, int min, int max, int 
 static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
 {
     if (*mode_set)
-        return err_set(err, ERR_INVALID, "--plan, --tune, --describe, --version and --help exclude each other");
+        return err_set(err, ERR_INVALID,
+                       "--plan, --tune, --import-hf, --describe, --version and --help exclude each other");
     *mode_set = true;
     a->mode = mode;
     return 0;
@@ -179,6 +188,17 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             else
                 rc = path_format(a.table, err, "%s", optarg);
             break;
+        case OPTION_IMPORT_HF:
+            rc = read_mode(&a, &mode_set, MODE_IMPORT_HF, err);
+            if (rc == 0)
+                rc = read_dir("--import-hf", optarg, a.hf_dir, err);
+            break;
+        case OPTION_NAME:
+            if (!name_is_valid(optarg))
+                rc = err_set(err, ERR_INVALID, "--name must be 1 to 64 of A-Z a-z 0-9 . _ -, not '%.100s'", optarg);
+            else
+                snprintf(a.name, sizeof a.name, "%s", optarg);
+            break;
         case OPTION_DESCRIBE:
             if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
                 rc = err_set(err, ERR_INVALID, "--describe must be schema or markdown, not '%.100s'", optarg);
@@ -205,7 +225,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
         rc = check_train(&a, resume, err);
     if (rc == 0 && a.table[0] && a.mode != MODE_TUNE)
         rc = err_set(err, ERR_INVALID, "--table goes with --tune");
-    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN || a.mode == MODE_TUNE))
+    if (rc == 0 && (a.mode == MODE_IMPORT_HF) != (a.name[0] != 0))
+        rc = err_set(err, ERR_INVALID, "--import-hf and --name go together");
+    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN || a.mode == MODE_TUNE || a.mode == MODE_IMPORT_HF))
         rc = path_home(home, a.home, err);
     if (rc == 0)
         *out = a;

@@ -11,6 +11,7 @@ enum worker_mode {
     MODE_TRAIN,
     MODE_PLAN,
     MODE_TUNE,
+    MODE_IMPORT_HF,
     MODE_DESCRIBE_SCHEMA,
     MODE_DESCRIBE_MARKDOWN,
     MODE_VERSION,
@@ -19,15 +20,17 @@ enum worker_mode {
 
 struct arguments {
     enum worker_mode mode;
-    char home[PATH_SIZE];    /* absolute; set for train, plan and tune */
+    char home[PATH_SIZE];    /* absolute; set for all that reads or writes there */
     char run_dir[PATH_SIZE]; /* train */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
-    int threads;           /* 0: resources.cpus of the spec */
-    int micro_batch_limit; /* of a micro_batch that is auto and not pinned yet; 0: none */
-    int lock_fd;           /* -1: the keeper takes the lock itself */
-    char spec[PATH_SIZE];  /* plan, tune */
-    char table[PATH_SIZE]; /* tune; "": the backend's own */
+    int threads;            /* 0: resources.cpus of the spec */
+    int micro_batch_limit;  /* of a micro_batch that is auto and not pinned yet; 0: none */
+    int lock_fd;            /* -1: the keeper takes the lock itself */
+    char spec[PATH_SIZE];   /* plan, tune */
+    char table[PATH_SIZE];  /* tune; "": the backend's own */
+    char hf_dir[PATH_SIZE]; /* import: read */
+    char name[NAME_SIZE];   /* import: of the model */
 };
 
 /* ERR_INVALID with one line to print above a hint at --help. */

@@ -58,7 +58,7 @@ static int parse_path(const char *path, int64_t *step, struct err *err)
 {
     int attempt = 0;
     char again[64];
-    if (sscanf(path, "checkpoints/%" SCNd64 "-a%d", step, &attempt) == 2 && *step > 0 && attempt > 0) {
+    if (sscanf(path, "checkpoints/%" SCNd64 "-a%d", step, &attempt) == 2 && *step >= 0 && attempt > 0) {
         snprintf(again, sizeof again, "checkpoints/%" PRId64 "-a%d", *step, attempt);
         if (strcmp(again, path) == 0)
             return 0;

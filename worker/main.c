@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "schema/spec.h"
 #include "worker/arguments.h"
+#include "worker/import_hf.h"
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
 #include "worker/trainer.h"
@@ -58,6 +59,10 @@ int main(int argc, char **argv)
         break;
     case MODE_TUNE:
         if (tune_run(a.spec, a.home, a.table[0] ? a.table : NULL, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_IMPORT_HF:
+        if (import_hf(a.home, a.hf_dir, a.name, stdout, &err) != 0)
             return fail(&err, 1);
         break;
     case MODE_TRAIN:

@@ -158,7 +158,8 @@ static int read_kind(const struct reader *r, cJSON *model)
     if (rc == 0)
         rc = read_bool(r, "attention_bias", true, &bias);
     if (rc == 0 && !bias)
-        rc = refuse(r, "attention_bias", get(r, "attention_bias"), "only a model whose linear layers have biases can be read");
+        rc = refuse(r, "attention_bias", get(r, "attention_bias"),
+                    "only a model whose linear layers have biases can be read");
     cJSON_AddStringToObject(model, "norm", "layernorm");
     cJSON_AddNumberToObject(model, "norms", 2);
     cJSON_AddBoolToObject(model, "bias", true);
@@ -213,7 +214,8 @@ static int check_expressible(const struct spec *s, const struct plan *plan, stru
         return cannot_express(err, "model.ffn.type", "its feed-forward layer is gelu");
     /* transformers rounds down to a whole number, ours to an even one */
     if (plan->rotary_dims == 0 || (int64_t)((double)plan->head_dim * s->model.rotary_pct) != plan->rotary_dims)
-        return cannot_express(err, "model.rotary_pct", "it must rotate an even number of each head's dimensions, at least 2");
+        return cannot_express(err, "model.rotary_pct",
+                              "it must rotate an even number of each head's dimensions, at least 2");
     return 0;
 }
 

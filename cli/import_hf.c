@@ -3,10 +3,7 @@
 #include "cli/import_hf.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "base/file.h"
-#include "base/json.h"
 #include "cli/assignment.h"
 #include "cli/client.h"
 #include "cli/data_tokenizer.h"
@@ -15,37 +12,6 @@
 #include "cli/run_view.h"
 #include "cli/verb.h"
 #include "cli/worker_program.h"
-
-struct text {
-    char *bytes;
-    size_t size;
-};
-
-static int keep_output(void *arg, const char *bytes, size_t size, struct err *err)
-{
-    struct text *t = arg;
-    char *grown = realloc(t->bytes, t->size + size);
-    if (!grown)
-        return err_set(err, ERR_NO_MEMORY, "no memory for what baka-worker writes");
-    memcpy(grown + t->size, bytes, size);
-    t->bytes = grown;
-    t->size += size;
-    return 0;
-}
-
-/* *model is what the worker says of it: model.json. */
-static int bring_model(const struct cli *cli, const char *dir, const char *name, cJSON **model, struct err *err)
-{
-    struct text text = {0};
-    const struct worker_program p = {
-        .arguments = {"--home", cli->home, "--import-hf", dir, "--name", name}, .on_output = keep_output, .arg = &text};
-    int rc = worker_program_run(&p, err);
-    if (rc == 0)
-        rc = json_parse(text.bytes ? text.bytes : "", text.size, &(struct json_limits){1 << 16, 32},
-                        "what baka-worker says", model, err);
-    free(text.bytes);
-    return rc;
-}
 
 static int check_tokenizer(const struct cli *cli, const char *dir, const char *data, struct err *err)
 {
@@ -71,12 +37,13 @@ static int submit(struct cli *cli, const char *dir, cJSON *body, cJSON **answer,
 {
     const char *name = args_value(&cli->args, "--name"), *data = args_value(&cli->args, "--data");
     struct client *client;
-    cJSON *model = NULL;
+    struct worker_program worker = {.arguments = {"--home", cli->home, "--import-hf", dir, "--name", name}};
+    cJSON *model = NULL; /* model.json */
     int rc = check_tokenizer(cli, dir, data, err);
     if (rc == 0)
         rc = cli_client(cli, &client, err);
     if (rc == 0)
-        rc = bring_model(cli, dir, name, &model, err);
+        rc = worker_program_ask(&worker, &model, err);
     if (rc != 0)
         return rc;
     cJSON_AddItemToObject(body, "spec", make_spec(name, data, model));

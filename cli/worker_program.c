@@ -2,15 +2,18 @@
  * other; only the output is a pipe. */
 #include "cli/worker_program.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/json.h"
 #include "base/path.h"
 
 extern char **environ;
@@ -103,5 +106,44 @@ int worker_program_run(const struct worker_program *p, struct err *err)
         fclose(input);
     if (errors)
         fclose(errors);
+    return rc;
+}
+
+void worker_program_add(struct worker_program *p, const char *argument)
+{
+    int n = 0;
+    while (p->arguments[n])
+        n++;
+    assert(n + 1 < WORKER_PROGRAM_ARGUMENTS);
+    p->arguments[n] = argument;
+}
+
+struct text {
+    char *bytes;
+    size_t size;
+};
+
+static int keep_output(void *arg, const char *bytes, size_t size, struct err *err)
+{
+    struct text *t = arg;
+    char *grown = realloc(t->bytes, t->size + size);
+    if (!grown)
+        return err_set(err, ERR_NO_MEMORY, "no memory for what baka-worker writes");
+    memcpy(grown + t->size, bytes, size);
+    t->bytes = grown;
+    t->size += size;
+    return 0;
+}
+
+int worker_program_ask(struct worker_program *p, cJSON **answer, struct err *err)
+{
+    struct text text = {0};
+    p->on_output = keep_output;
+    p->arg = &text;
+    int rc = worker_program_run(p, err);
+    if (rc == 0)
+        rc = json_parse(text.bytes ? text.bytes : "", text.size, &(struct json_limits){1 << 16, 32},
+                        "what baka-worker says", answer, err);
+    free(text.bytes);
     return rc;
 }

@@ -3,6 +3,7 @@
 #define BAKA_CLI_WORKER_PROGRAM_H
 
 #include <stddef.h>
+#include <cjson/cJSON.h>
 
 struct err;
 
@@ -19,5 +20,9 @@ struct worker_program {
 
 /* Runs it to its end. Its own failure is ERR_INVALID with the last line that it wrote to standard error. */
 int worker_program_run(const struct worker_program *p, struct err *err);
+/* The same for one that prints JSON; its output is taken. Caller deletes *answer. */
+int worker_program_ask(struct worker_program *p, cJSON **answer, struct err *err);
+/* Adds an argument behind the others; the text is the caller's. */
+void worker_program_add(struct worker_program *p, const char *argument);
 
 #endif

@@ -17,33 +17,20 @@
 #include "worker/hashed_file.h"
 #include "worker/journal_writer.h"
 #include "worker/model.h"
-#include "worker/safetensors.h"
+#include "worker/safetensors_file.h"
+
+static int read_state(void *arg, int index, void *out, struct err *err)
+{
+    return model_read_state(arg, index, out, err);
+}
 
 static int write_tensors(struct hashed_file *s, struct model *model, struct err *err)
 {
     struct safetensors_tensor *tensors = NULL;
     int count = 0;
-    char *header = NULL;
-    void *buffer = NULL;
-    size_t header_bytes = 0, data_bytes = 0, largest = 1;
     int rc = checkpoint_list_tensors(model, &tensors, &count, err);
     if (rc == 0)
-        rc = safetensors_layout(tensors, count, &data_bytes, err);
-    if (rc == 0)
-        rc = safetensors_print_header(tensors, count, &header, &header_bytes, err);
-    for (int i = 0; i < count && rc == 0; i++)
-        largest = tensors[i].bytes > largest ? tensors[i].bytes : largest;
-    if (rc == 0 && !(buffer = malloc(largest)))
-        rc = err_set(err, ERR_NO_MEMORY, "no memory to write a checkpoint (%zu bytes)", largest);
-    if (rc == 0)
-        rc = hashed_file_write(s, header, header_bytes, err);
-    for (int i = 0; i < count && rc == 0; i++) {
-        rc = model_read_state(model, i, buffer, err);
-        if (rc == 0)
-            rc = hashed_file_write(s, buffer, tensors[i].bytes, err);
-    }
-    free(buffer);
-    free(header);
+        rc = safetensors_write(s, tensors, count, read_state, model, err);
     free(tensors);
     return rc;
 }

@@ -2,6 +2,8 @@
  * its hash was taken to the moment its tensors were copied, so what was verified is what is used. */
 #include "worker/checkpoint.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +147,70 @@ int checkpoint_open(const char *run_dir, const char *path, struct checkpoint **o
     return 0;
 }
 
+struct candidate {
+    char path[64];
+    int64_t step;
+    int attempt;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->step != y->step)
+        return x->step > y->step ? -1 : 1;
+    return x->attempt > y->attempt ? -1 : x->attempt < y->attempt;
+}
+
+static int list_candidates(const char *run_dir, struct candidate **out, size_t *count, struct err *err)
+{
+    char path[PATH_SIZE];
+    int rc = path_format(path, err, "%s/checkpoints", run_dir);
+    DIR *dir = rc == 0 ? opendir(path) : NULL;
+    if (rc == 0 && !dir && errno != ENOENT)
+        rc = err_set_errno(err, errno, "cannot read %s", path);
+    for (struct dirent *entry; dir && rc == 0 && (entry = readdir(dir));) {
+        struct candidate c;
+        if ((size_t)snprintf(c.path, sizeof c.path, "checkpoints/%s", entry->d_name) >= sizeof c.path ||
+            parse_path(c.path, &c.step, NULL) != 0)
+            continue;
+        c.attempt = atoi(strstr(c.path, "-a") + 2);
+        struct candidate *grown = realloc(*out, (*count + 1) * sizeof *grown);
+        if (!grown) {
+            rc = err_set(err, ERR_NO_MEMORY, "no memory to list checkpoints");
+            break;
+        }
+        *out = grown;
+        grown[(*count)++] = c;
+    }
+    if (dir)
+        closedir(dir);
+    return rc;
+}
+
+int checkpoint_open_newest(const char *run_dir, struct checkpoint **out, struct err *err)
+{
+    struct candidate *list = NULL;
+    size_t count = 0;
+    struct err later;
+    int rc = list_candidates(run_dir, &list, &count, err);
+    if (rc == 0 && count == 0)
+        rc = err_set(err, ERR_NOT_FOUND, "the run has no checkpoint");
+    if (count > 1)
+        qsort(list, count, sizeof *list, newest_first);
+    if (count > 0 && rc == 0)
+        rc = checkpoint_open(run_dir, list[0].path, out, err);
+    for (size_t i = 1; i < count && rc != 0; i++)
+        if (checkpoint_open(run_dir, list[i].path, out, &later) == 0)
+            rc = 0;
+    free(list);
+    return rc;
+}
+
+const char *checkpoint_get_path(const struct checkpoint *c)
+{
+    return c->path;
+}
+
 const struct checkpoint_state *checkpoint_get_state(const struct checkpoint *c)
 {
     return &c->state;
@@ -183,6 +249,15 @@ int checkpoint_restore(const struct checkpoint *c, struct model *model, struct e
         rc = model_write_updates(model, c->state.updates, err);
     free(wanted);
     return rc;
+}
+
+int checkpoint_read_parameter(const struct checkpoint *c, const char *name, size_t count, float *out, struct err *err)
+{
+    const struct safetensors_tensor *t = safetensors_find(&c->tensors, name);
+    if (!t || t->dtype != SAFETENSORS_F32 || t->bytes != count * sizeof *out)
+        return err_set(err, ERR_DAMAGED, "checkpoint %s: it has no tensor %s of the run's shape", c->path, name);
+    safetensors_read_floats(&c->tensors, t, out);
+    return 0;
 }
 
 void checkpoint_close(struct checkpoint *c)

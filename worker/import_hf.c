@@ -110,10 +110,10 @@ static int check_tensors(const struct import *m, struct err *err)
     return 0;
 }
 
-static int read_parameter(void *arg, const struct plan *plan, int index, float *out, struct err *err)
+static int read_parameter(void *arg, int index, void *out, struct err *err)
 {
     const struct import *m = arg;
-    const struct plan_parameter *p = &plan->parameters[index];
+    const struct plan_parameter *p = &m->plan.parameters[index];
     const struct safetensors_tensor *t;
     const struct hf_file *file;
     int rc = find_parameter(m, p, &t, &file, err);
@@ -126,7 +126,7 @@ static int read_parameter(void *arg, const struct plan *plan, int index, float *
     if (!fused)
         return err_set(err, ERR_NO_MEMORY, "no memory for the tensor %s", p->name);
     memcpy(fused, out, (size_t)(p->rows * p->cols) * sizeof *fused);
-    neox_qkv_split(fused, out, m->spec.model.heads, plan->head_dim, p->cols);
+    neox_qkv_split(fused, out, m->spec.model.heads, m->plan.head_dim, p->cols);
     free(fused);
     return 0;
 }

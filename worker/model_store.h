@@ -10,7 +10,7 @@
 #include <cjson/cJSON.h>
 #include "base/sha256.h"
 #include "schema/spec.h"
-#include "worker/safetensors.h"
+#include "worker/safetensors_file.h"
 
 struct err;
 struct model;
@@ -30,13 +30,10 @@ void model_store_close(struct stored_model *s); /* NULL is fine */
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
-/* Called for parameter `index` of the plan: `out` has room for rows*cols. */
-typedef int model_store_source(void *arg, const struct plan *plan, int index, float *out, struct err *err);
-
-/* Makes the model, or finds that it is there already with the same bytes; other ones are ERR_CONFLICT. *description is
- * model.json, the caller's to delete. */
+/* The source gives parameter `index` of the plan in fp32. Makes the model, or finds that it is there already with the
+ * same bytes; other ones are ERR_CONFLICT. *description is model.json, the caller's to delete. */
 int model_store_write(const char *home, const char *name, const cJSON *model, int64_t positions,
-                      const struct plan *plan, model_store_source *source, void *arg, cJSON **description,
+                      const struct plan *plan, safetensors_source *source, void *arg, cJSON **description,
                       struct err *err);
 
 #endif

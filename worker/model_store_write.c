@@ -23,33 +23,8 @@ static struct safetensors_tensor *list_tensors(const struct plan *plan)
     return list;
 }
 
-static int write_tensors(struct hashed_file *f, const struct plan *plan, struct safetensors_tensor *list,
-                         model_store_source *source, void *arg, struct err *err)
-{
-    size_t header_bytes = 0, data_bytes = 0, largest = 0;
-    char *header = NULL;
-    int rc = safetensors_layout(list, plan->parameter_count, &data_bytes, err);
-    if (rc == 0)
-        rc = safetensors_print_header(list, plan->parameter_count, &header, &header_bytes, err);
-    if (rc == 0)
-        rc = hashed_file_write(f, header, header_bytes, err);
-    free(header);
-    for (int i = 0; i < plan->parameter_count; i++)
-        largest = list[i].bytes > largest ? list[i].bytes : largest;
-    float *values = malloc(largest);
-    if (rc == 0 && !values)
-        rc = err_set(err, ERR_NO_MEMORY, "no memory for a tensor of %zu bytes", largest);
-    for (int i = 0; i < plan->parameter_count && rc == 0; i++) {
-        rc = source(arg, plan, i, values, err);
-        if (rc == 0)
-            rc = hashed_file_write(f, values, list[i].bytes, err);
-    }
-    free(values);
-    return rc;
-}
-
 static int write_files(const char *dir, const cJSON *model, int64_t positions, const struct plan *plan,
-                       model_store_source *source, void *arg, cJSON **description, struct err *err)
+                       safetensors_source *source, void *arg, cJSON **description, struct err *err)
 {
     struct hashed_file f;
     char hash[SHA256_HEX_SIZE], path[PATH_SIZE];
@@ -57,7 +32,7 @@ static int write_files(const char *dir, const cJSON *model, int64_t positions, c
     int rc = list ? hashed_file_open(&f, dir, "model.safetensors", err)
                   : err_set(err, ERR_NO_MEMORY, "no memory to list %d tensors", plan->parameter_count);
     if (rc == 0)
-        rc = hashed_file_close(&f, write_tensors(&f, plan, list, source, arg, err), hash, err);
+        rc = hashed_file_close(&f, safetensors_write(&f, list, plan->parameter_count, source, arg, err), hash, err);
     free(list);
     if (rc == 0)
         rc = path_format(path, err, "%s/model.json", dir);
@@ -99,7 +74,7 @@ static int compare_existing(const char *dir, const char *name, const cJSON *made
 }
 
 int model_store_write(const char *home, const char *name, const cJSON *model, int64_t positions,
-                      const struct plan *plan, model_store_source *source, void *arg, cJSON **description,
+                      const struct plan *plan, safetensors_source *source, void *arg, cJSON **description,
                       struct err *err)
 {
     char parent[PATH_SIZE], temporary[PATH_SIZE], final[PATH_SIZE];

@@ -159,6 +159,41 @@ static void logits_are_those_of_hugging_face(void **state)
         check_folder(extra, "extra", 33);
 }
 
+static int32_t greatest(const float *logits, int64_t n)
+{
+    int32_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        best = logits[i] > logits[best] ? (int32_t)i : best;
+    return best;
+}
+
+/* What the model goes on with, position by position, is what it goes on with when it reads all of the text each time.
+ */
+static void greedy_text_is_that_of_whole_passes(void **state)
+{
+    (void)state;
+    enum { PROMPT = 3, N = 40 };
+    char folder[PATH_SIZE];
+    struct imported m;
+    struct err err = {0};
+    int32_t text[N] = {5, 17, 2}, again[N] = {5, 17, 2};
+    float logits[61];
+    snprintf(folder, sizeof folder, "%s/pythia", fixtures);
+    open_model(&m, folder, "greedy", N);
+    assert_int_equal(m.plan.vocab, 61);
+    must(model_read(m.model, text, PROMPT, logits, &err), &err);
+    for (int i = PROMPT; i < N; i++) {
+        text[i] = greatest(logits, 61);
+        must(model_read_next(m.model, text[i], logits, &err), &err);
+    }
+    for (int i = PROMPT; i < N; i++) {
+        must(model_read(m.model, again, i, logits, &err), &err);
+        again[i] = greatest(logits, 61);
+    }
+    assert_memory_equal(text, again, sizeof text);
+    close_model(&m);
+}
+
 static void fused_rows_go_and_come_back(void **state)
 {
     (void)state;
@@ -363,9 +398,13 @@ int main(int argc, char **argv)
     if (!mkdtemp(home))
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logits_are_those_of_hugging_face), cmocka_unit_test(fused_rows_go_and_come_back),
-        cmocka_unit_test(other_configurations_are_named),   cmocka_unit_test(other_tensors_are_named),
-        cmocka_unit_test(shards_are_those_of_the_index),    cmocka_unit_test(a_stored_model_never_changes),
+        cmocka_unit_test(logits_are_those_of_hugging_face),
+        cmocka_unit_test(fused_rows_go_and_come_back),
+        cmocka_unit_test(greedy_text_is_that_of_whole_passes),
+        cmocka_unit_test(other_configurations_are_named),
+        cmocka_unit_test(other_tensors_are_named),
+        cmocka_unit_test(shards_are_those_of_the_index),
+        cmocka_unit_test(a_stored_model_never_changes),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     file_remove_tree(home, NULL);

@@ -12,11 +12,18 @@
 #include "cli/run_view.h"
 #include "cli/verb.h"
 #include "cli/worker_program.h"
+#include "text/token_file.h"
 
-static int check_tokenizer(const struct cli *cli, const char *dir, const char *data, struct err *err)
+/* The data set is there, and where DIR has a tokenizer.json, it is cut by that one. */
+static int check_data(const struct cli *cli, const char *dir, const char *data, struct err *err)
 {
     char path[PATH_SIZE];
-    int rc = path_format(path, err, "%s/tokenizer.json", dir);
+    struct token_file f;
+    int rc = token_file_open(cli->home, data, &f, err);
+    if (rc == 0)
+        token_file_close(&f);
+    if (rc == 0)
+        rc = path_format(path, err, "%s/tokenizer.json", dir);
     return rc || !file_exists(path) ? rc : data_tokenizer_compare(cli->home, data, path, err);
 }
 
@@ -39,7 +46,7 @@ static int submit(struct cli *cli, const char *dir, cJSON *body, cJSON **answer,
     struct client *client;
     struct worker_program worker = {.arguments = {"--home", cli->home, "--import-hf", dir, "--name", name}};
     cJSON *model = NULL; /* model.json */
-    int rc = check_tokenizer(cli, dir, data, err);
+    int rc = check_data(cli, dir, data, err);
     if (rc == 0)
         rc = cli_client(cli, &client, err);
     if (rc == 0)

@@ -8,13 +8,15 @@ import pathlib
 import shutil
 import struct
 import subprocess
+import sys
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import BAKACTL, Home
 
 NEOX = pathlib.Path(__file__).resolve().parent.parent / "unit/worker/neox"
 SPEC = {"data": {"name": "text"}, "model": {"dim": 32, "layers": 2, "heads": 2},
-        "train": {"steps": 30, "seq_len": 32, "batch": 4, "optimizer": {"lr": 3e-3}}}
+        "train": {"steps": 120, "seq_len": 32, "batch": 4, "optimizer": {"lr": 3e-3}}}
 
 
 def tensors(path):
@@ -34,6 +36,7 @@ class HfCase(unittest.TestCase):
         text.write_bytes(b"the elephant walks over small hills and sleeps under trees. " * 120)
         cls.ok("data", "prepare", "--tokenizer", "bytes", str(text), "-o", "text")
         cls.train("gelu", SPEC)
+        assert cls.json("evals", "gelu")[-1]["loss"] < 1.5, "a model that has learnt to look back"
 
     @classmethod
     def tearDownClass(cls):
@@ -99,7 +102,7 @@ class HfCase(unittest.TestCase):
         # and from a spec of its own, whose shape must be the model's
         spec = json.loads(json.dumps(SPEC))
         spec["train"]["init_from"] = "tuned"
-        self.train_fails("model.vocab is 0: the model 'tuned' of train.init_from has 256", spec)
+        self.train_fails("model.vocab is null: the model 'tuned' of train.init_from has 256", spec)
         spec["model"]["vocab"] = 256
         self.train("own", spec)
         self.assertAlmostEqual(self.json("evals", "own")[0]["loss"], evals[0]["loss"], delta=1e-9)
@@ -118,7 +121,7 @@ class HfCase(unittest.TestCase):
     def test_import_refuses(self):
         pythia = str(NEOX / "pythia")
         self.refused("model.vocab", "import", "--hf", pythia, "--name", "p", "--data", "text")
-        self.refused("there is no data set", "import", "--hf", pythia, "--name", "q", "--data", "absent")
+        self.refused("no data set absent", "import", "--hf", pythia, "--name", "q", "--data", "absent")
         self.refused("--data NAME", "import", "--hf", pythia, "--name", "q", status=2)
         self.refused("not both", "import", "--hf", pythia, "x.csv", "--name", "q", "--data", "text", status=2)
         broken = self.home.root / "broken"
@@ -165,7 +168,7 @@ class HfCase(unittest.TestCase):
         self.refused("no run", "eval", "absent")
 
     def test_eval_takes_the_newest_good_checkpoint(self):
-        self.train("hurt", {**SPEC, "train": {**SPEC["train"], "checkpoint_every": 10}})
+        self.train("hurt", {**SPEC, "train": {**SPEC["train"], "steps": 30, "checkpoint_every": 10}})
         folder = self.home.path / "runs" / self.json("show", "hurt")["id"] / "checkpoints"
         newest = self.json("eval", "hurt")
         self.assertEqual(newest["step"], 30)

@@ -1,4 +1,5 @@
-/* verb_import.c: bakactl import FILE.csv --name N: somebody else's curve as a run to compare with. */
+/* verb_import.c: bakactl import FILE.csv --name N: somebody else's curve as a run to compare with. With --hf DIR it is
+ * somebody else's model: cli/import_hf.c. */
 #include "cli/verb.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/curve_csv.h"
+#include "cli/import_hf.h"
 #include "cli/input.h"
 #include "cli/output.h"
 #include "cli/request_id.h"
@@ -85,6 +87,13 @@ static int run(struct cli *cli)
         return cli_usage(cli, "--name NAME is needed");
     if (cli_check_name(cli, "--name") || cli_check_tags(cli))
         return CLI_USAGE;
+    bool hf = args_value(&cli->args, "--hf");
+    if (hf == (cli->args.positional_count > 0))
+        return cli_usage(cli, "FILE.csv or --hf DIR is needed, not both");
+    if (hf)
+        return import_hf(cli);
+    if (args_value(&cli->args, "--data") || args_count(&cli->args, "--set") > 0)
+        return cli_usage(cli, "--data and --set go with --hf");
     struct curve_csv csv;
     if (read_curve(cli->args.positional[0], &csv, &err))
         return cli_fail(cli, &err);
@@ -114,6 +123,9 @@ static int run(struct cli *cli)
 }
 
 static const struct args_option options[] = {
+    {"--hf", 0, "DIR", "a GPT-NeoX model as Hugging Face saves it, in place of a curve", false},
+    {"--data", 0, "NAME", "with --hf: the data set that it is evaluated on (needed)", false},
+    {"--set", 0, "PATH=VALUE", "with --hf: a field of the run's spec, as train.seq_len=512", true},
     {"--name", 0, "NAME", "name of the run (needed)", false},
     {"--tag", 0, "TAG", "a word to find the run by", true},
     {NULL, 0, NULL, NULL, false},
@@ -122,8 +134,8 @@ static const struct args_option options[] = {
 const struct verb verb_import = {
     .name = "import",
     .path = "import",
-    .arguments = "FILE.csv --name NAME [--tag TAG]... [--json]",
-    .summary = "a curve from elsewhere as a run to compare with",
+    .arguments = "FILE.csv|--hf DIR --data NAME [--set PATH=VALUE]... --name NAME [--tag TAG]... [--json]",
+    .summary = "a curve or model from elsewhere as a run to compare with",
     .help = "FILE.csv has a header with step, epoch, tokens, loss and, if there are\n"
             "evaluations, val_loss, in any order; other columns are not used. \"-\" reads\n"
             "standard input. Losses are nats a prediction; of a run that diverged they may be\n"
@@ -132,11 +144,21 @@ const struct verb verb_import = {
             "not fall. Nothing is imported when a cell is wrong: the error names its line and\n"
             "column. At most 256 MiB of text and 64 MiB of numbers, some 1.2 million rows.\n"
             "\n"
+            "With --hf, DIR holds config.json and model.safetensors (or its shards) of a\n"
+            "GPTNeoXForCausalLM. The model goes into the state directory as models/NAME,\n"
+            "and a run of that name is queued that takes no step (train.epochs 0) and tells\n"
+            "its loss on the data set, over the windows of every run's validation; windows\n"
+            "are as long as the model was made for, unless train.seq_len is set. With\n"
+            "train.epochs above 0 it is trained on; any spec of the same model fields may\n"
+            "begin from it by train.init_from.\n"
+            "\n"
             "Examples:\n"
+            "  bakactl import --hf pythia-14m --name pythia-14m --data wiki\n"
+            "  bakactl import --hf pythia-14m --name tuned --data wiki --set train.epochs=1\n"
             "  bakactl import pythia.csv --name pythia-14m --tag ffn\n"
             "  bakactl --home OTHER steps swiglu --csv | bakactl import - --name swiglu-there\n",
     .options = options,
-    .min_positional = 1,
+    .min_positional = 0,
     .max_positional = 1,
     .run = run,
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
+#include "cli/assignment.h"
 #include "cli/client.h"
 #include "cli/follow.h"
 #include "cli/input.h"
@@ -32,23 +33,6 @@ static int read_spec(const char *path, cJSON **out, struct err *err)
                      input_name(path));
     }
     return rc;
-}
-
-/* {"path":..., KEY:...} from "path=text"; false when there is no "=" or nothing before it. */
-static cJSON *add_path(cJSON *array, const char *given, const char **text)
-{
-    const char *equals = strchr(given, '=');
-    if (!equals || equals == given)
-        return NULL;
-    char *path = strndup(given, (size_t)(equals - given));
-    if (!path)
-        abort();
-    cJSON *item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "path", path);
-    cJSON_AddItemToArray(array, item);
-    free(path);
-    *text = equals + 1;
-    return item;
 }
 
 /* Cuts at commas outside of brackets and quotes, so that lists can be swept too: betas=[0.9,0.95],[0.9,0.99]. */
@@ -77,33 +61,6 @@ static void add_values(cJSON *array, const char *text)
     }
 }
 
-/* Whether the field exists and takes the value; what only the whole spec can tell is left to the daemon. */
-static int check_value(const char *path, const char *text, struct err *err)
-{
-    cJSON *scratch = cJSON_CreateObject();
-    int rc = spec_set_text(scratch, path, text, err);
-    cJSON_Delete(scratch);
-    return rc;
-}
-
-static int add_sets(struct cli *cli, cJSON *body)
-{
-    struct err err = {0};
-    const char *text, *given;
-    cJSON *set = cJSON_AddArrayToObject(body, "set");
-    if (args_count(&cli->args, "--set") > SUBMISSION_MAX_SETS)
-        return cli_usage(cli, "--set: at most %d are allowed", SUBMISSION_MAX_SETS);
-    for (int i = 0; (given = args_value_at(&cli->args, "--set", i)); i++) {
-        cJSON *item = add_path(set, given, &text);
-        if (!item)
-            return cli_usage(cli, "--set %s: path=value is needed, as train.seed=2", given);
-        if (check_value(run_text(item, "path"), text, &err))
-            return cli_usage(cli, "--set: %s", err.message);
-        cJSON_AddStringToObject(item, "text", text);
-    }
-    return CLI_DONE;
-}
-
 /* *runs is multiplied by the number of values, until it is too large. */
 static int check_axis(const struct cli *cli, const cJSON *axis, int64_t *runs)
 {
@@ -117,7 +74,7 @@ static int check_axis(const struct cli *cli, const cJSON *axis, int64_t *runs)
     cJSON_ArrayForEach(value, values)
         texts[n++] = value->valuestring;
     for (int i = 0; i < count && rc == 0; i++)
-        rc = check_value(path, texts[i], &err);
+        rc = assignment_check(path, texts[i], &err);
     if (rc == 0)
         rc = submission_check_axis(path, texts, count, "--sweep", &err);
     free(texts);
@@ -145,7 +102,7 @@ static int add_sweep(struct cli *cli, cJSON *body, int64_t *runs)
     if (args_count(&cli->args, "--sweep") > SUBMISSION_MAX_AXES)
         return cli_usage(cli, "--sweep: at most %d are allowed", SUBMISSION_MAX_AXES);
     for (int i = 0; (given = args_value_at(&cli->args, "--sweep", i)); i++) {
-        cJSON *item = add_path(sweep, given, &text);
+        cJSON *item = assignment_add(sweep, given, &text);
         if (!item)
             return cli_usage(cli, "--sweep %s: path=value,value is needed, as model.ffn.type=swiglu,elephant", given);
         const char *path = run_text(item, "path");
@@ -164,7 +121,8 @@ static int add_options(struct cli *cli, cJSON *body)
     struct err err = {0};
     const char *given;
     int64_t seeds = 0, runs = 1;
-    if (add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") || cli_check_tags(cli))
+    if (assignment_add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") ||
+        cli_check_tags(cli))
         return CLI_USAGE;
     if (args_int64(&cli->args, "--seeds", 1, SUBMISSION_MAX_RUNS, &seeds, &err))
         return cli_usage_err(cli, &err);

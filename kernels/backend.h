@@ -178,6 +178,10 @@ struct attention_args {
     void *d_qkv;          /* backward only, = */
 };
 
+/* attention_next computes the last position of one sequence (batch 1) alone: rows before it are as attention_forward, or
+ * attention_next, left them in qkv. It rotates q and k of row seq-1 by that position; first is NULL, and out
+ * [heads*head_dim] and lse [heads] are of that position alone. */
+
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
  * dlogits = (softmax - onehot) * step_values.loss_scale on counted rows and 0 on others, dx = dlogits w, d_w +=
  * dlogits^T x. A target of -1 is not counted. Logits exist for chunk_rows rows at a time. */
@@ -272,6 +276,7 @@ struct backend_ops {
     void (*ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *a); /* composed default */
     void (*attention_forward)(struct backend *b, const struct attention_args *a);
     void (*attention_backward)(struct backend *b, const struct attention_args *a);
+    void (*attention_next)(struct backend *b, const struct attention_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);

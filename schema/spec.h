@@ -61,8 +61,9 @@ struct spec {
     struct {
         enum spec_device device;
         enum spec_precision precision;
-        double epochs;
-        int64_t steps; /* 0: epochs decide */
+        char init_from[NAME_SIZE]; /* "": initial values are drawn */
+        double epochs;             /* 0: no step */
+        int64_t steps;             /* 0: epochs decide */
         int64_t seq_len, batch, micro_batch /* MICRO_BATCH_AUTO */, seed;
         enum spec_recompute recompute;
         struct {

@@ -3,8 +3,8 @@
  * shuffle: windows of seq_len permuted by (seed, epoch), the short one that is left comes last; a step takes `batch`
  * windows, the last step of an epoch what is left.
  *
- * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` streams whose lengths differ by one at most;
- * step s takes window s of each.
+ * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` streams whose lengths differ by one at
+ * most; step s takes window s of each.
  *
  * Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
  */
@@ -38,9 +38,15 @@ struct order_batch {
 /* Fills the caller's arrays for epoch >= 0, step_in_epoch >= 0. Keeps the permutation of the last epoch asked for. */
 void order_fill(struct order *o, int64_t epoch, int64_t step_in_epoch, struct order_batch *out);
 
-/* Evaluation: windows of seq_len over a split, in order, disjoint; every prediction once, batch rows at a time. */
-int64_t order_eval_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch);
-void order_eval_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
-                     int64_t batch, int64_t step, struct order_batch *out);
+/* Evaluation: windows of seq_len over a split, in order, each `stride` behind the one before, 1 to seq_len; of a window
+ * only the predictions that none before it made are counted, so every prediction is, once. stride = seq_len: disjoint
+ * windows. batch rows at a time. */
+struct order_windows {
+    enum token_split split;
+    int64_t seq_len, stride, batch;
+};
+int64_t order_eval_steps(const struct token_file *f, const struct order_windows *w);
+void order_eval_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset, int64_t step,
+                     struct order_batch *out);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -13,47 +14,64 @@
 
 /* Bits a byte = nats a token / ln 2 * tokens a byte, the last one over the split's own text; NaN when its bytes are not
  * known. */
-static double bits_per_byte(const struct token_file_header *h, double loss)
+static double bits_per_byte(const struct token_file_header *h, enum token_split split, double loss)
 {
-    uint64_t bytes = h->text_bytes - h->train_text_bytes, tokens = h->count - h->train_count;
     if (h->text_bytes == 0 || h->train_text_bytes == 0 || h->text_bytes <= h->train_text_bytes)
         return NAN;
+    bool train = split == SPLIT_TRAIN;
+    uint64_t bytes = train ? h->train_text_bytes : h->text_bytes - h->train_text_bytes;
+    uint64_t tokens = train ? h->train_count : h->count - h->train_count;
     return loss / M_LN2 * ((double)tokens / (double)bytes);
 }
 
-int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
+int evaluate_split(struct model *model, int64_t step, const struct token_file *data,
+                   const struct order_windows *windows, enum spec_reset reset, struct order_batch *room,
+                   struct evaluation *out, struct err *err)
 {
-    int64_t begin = clock_monotonic_us(), rows = t->plan.micro_batch, seq_len = t->spec.train.seq_len;
-    int64_t steps = order_eval_steps(&t->data, SPLIT_VAL, seq_len, rows);
-    if (steps == 0)
-        return 0;
-    struct journal_record r = {.kind = JOURNAL_EVAL};
-    struct journal_eval *e = &r.eval;
     struct model_results results = {0};
-    t->blame = END_BACKEND_ERROR;
-    int64_t waited = 0;
+    int64_t steps = order_eval_steps(data, windows), waited = 0, predictions = 0;
     for (int64_t i = 0; i < steps; i++) {
-        order_eval_fill(&t->data, SPLIT_VAL, t->spec.data.reset, seq_len, rows, i, &t->batch);
-        e->predictions += t->batch.predictions;
-        model_step_begin(t->model, &(struct step_values){.step = t->step});
-        model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
+        order_eval_fill(data, windows, reset, i, room);
+        predictions += room->predictions;
+        model_step_begin(model, &(struct step_values){.step = step});
+        model_load(model, room->rows, room->inputs, room->targets, room->first);
         if (i == 0)
-            model_zero_loss(t->model);
-        model_forward(t->model, 0, t->batch.rows);
-        model_step_end(t->model);
+            model_zero_loss(model);
+        model_forward(model, 0, room->rows);
+        model_step_end(model);
         bool last = i == steps - 1;
-        for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(t->model) - 1); waited++) {
-            int rc = model_step_wait(t->model, &results, err);
+        for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(model) - 1); waited++) {
+            int rc = model_step_wait(model, &results, err);
             if (rc != 0)
                 return rc;
         }
     }
+    out->predictions = predictions;
+    out->loss = results.loss_sum / (double)predictions;
+    out->bits_per_byte = bits_per_byte(&data->header, windows->split, out->loss);
+    return 0;
+}
+
+int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
+{
+    int64_t begin = clock_monotonic_us(), seq_len = t->spec.train.seq_len;
+    const struct order_windows windows = {SPLIT_VAL, seq_len, seq_len, t->plan.micro_batch};
+    if (order_eval_steps(&t->data, &windows) == 0)
+        return 0;
+    struct journal_record r = {.kind = JOURNAL_EVAL};
+    struct journal_eval *e = &r.eval;
+    struct evaluation found;
+    t->blame = END_BACKEND_ERROR;
+    int rc = evaluate_split(t->model, t->step, &t->data, &windows, t->spec.data.reset, &t->batch, &found, err);
+    if (rc != 0)
+        return rc;
     e->step = t->step;
     e->tokens = tokens;
     e->epoch = (double)tokens / (double)t->predictions_per_epoch;
-    e->loss = results.loss_sum / (double)e->predictions;
+    e->predictions = found.predictions;
+    e->loss = found.loss;
     e->perplexity = exp(e->loss);
-    e->bits_per_byte = bits_per_byte(&t->data.header, e->loss);
+    e->bits_per_byte = found.bits_per_byte;
     e->ms = (double)(clock_monotonic_us() - begin) / 1e3;
     snprintf(e->split, sizeof e->split, "val");
     log_event(LOG_LEVEL_INFO, "evaluated", "step=%" PRId64 " epoch=%.4f loss=%.17g perplexity=%.6g ms=%.1f", e->step,

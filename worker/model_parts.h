@@ -66,7 +66,8 @@ struct model {
     double *loss_sum, *grad_norm;
     int64_t *updates;
 
-    int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
+    int64_t batch, seq, rows;         /* of the micro-batch in work: sequences, positions of one, of all */
+    int64_t past;                     /* positions before those, read earlier; not 0: one position of one sequence */
     int64_t begin;                    /* its first position among those loaded */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
@@ -79,6 +80,9 @@ struct model {
 const int32_t *model_tokens(const struct model *m);
 const int32_t *model_targets(const struct model *m);
 const int32_t *model_first(const struct model *m); /* NULL: attention does not stop at documents */
+
+/* From the tokens to the classifier's input in m->stream_rows, for the positions in work. */
+void model_run_layers(struct model *m);
 
 /* One transformer block. forward takes the stream and leaves the stream behind it; backward finds the gradient of the
  * stream behind the block in m->stream_rows and leaves that of the stream before it there. rebuild, before backward,

@@ -88,6 +88,8 @@ void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int3
 static void choose_rows(struct model *m, int64_t from, int64_t rows)
 {
     m->batch = rows;
+    m->seq = m->spec->train.seq_len;
+    m->past = 0;
     m->rows = rows * m->spec->train.seq_len;
     m->begin = from * m->spec->train.seq_len;
 }
@@ -113,8 +115,7 @@ static struct embed_args embedding_of(const struct model *m)
         .rows = m->rows, .dim = m->spec->model.dim, .vocab = m->plan->vocab, .tokens = model_tokens(m)};
 }
 
-/* Leaves the classifier's input in m->stream_rows. */
-static void run_layers(struct model *m)
+void model_run_layers(struct model *m)
 {
     struct embed_args embed = embedding_of(m);
     embed.table = m->embed.value;
@@ -148,14 +149,14 @@ static void run_classifier(struct model *m, void *dx)
 void model_forward(struct model *m, int64_t from, int64_t rows)
 {
     choose_rows(m, from, rows);
-    run_layers(m);
+    model_run_layers(m);
     run_classifier(m, NULL);
 }
 
 void model_forward_backward(struct model *m, int64_t from, int64_t rows)
 {
     choose_rows(m, from, rows);
-    run_layers(m);
+    model_run_layers(m);
     run_classifier(m, m->branch_rows[0]);
 
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);

@@ -27,6 +27,7 @@ void SYM(ffn_up_forward)(struct backend *b, const struct ffn_up_args *a);
 void SYM(ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *a);
 void SYM(attention_forward)(struct backend *b, const struct attention_args *a);
 void SYM(attention_backward)(struct backend *b, const struct attention_args *a);
+void SYM(attention_next)(struct backend *b, const struct attention_args *a);
 void SYM(classifier)(struct backend *b, const struct classifier_args *a);
 void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a);
 void SYM(adamw)(struct backend *b, const struct adamw_args *a);

@@ -308,6 +308,23 @@ extern "C" void cuda_attention_forward(struct backend *b, const struct attention
     cuda_attention_kv_forward(b, &kv);
 }
 
+/* The query is the last row; every row is a key. */
+extern "C" void cuda_attention_next(struct backend *b, const struct attention_args *a)
+{
+    if (cuda_failed(b))
+        return;
+    struct attention_kv_args kv = kv_args(b, a);
+    size_t element = cuda_is_bf16(b) ? 2 : 4;
+    kv.algorithm = ATTENTION_AUTO;
+    kv.seq_q = 1;
+    kv.q.data = (char *)kv.q.data + (size_t)((a->seq - 1) * kv.q.row) * element;
+    struct rotary_args rotary = rotary_of(a, kv.q, false);
+    rotary.seq = 1;
+    rotary.position0 = a->seq - 1;
+    cuda_rotary(b, &rotary);
+    cuda_attention_kv_forward(b, &kv);
+}
+
 extern "C" void cuda_attention_backward(struct backend *b, const struct attention_args *a)
 {
     struct attention_kv_args kv = kv_args(b, a);

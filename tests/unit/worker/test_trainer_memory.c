@@ -138,6 +138,7 @@ static const struct backend_ops ops = {
     .ffn_up_backward = ffn_up_backward,
     .attention_forward = attention,
     .attention_backward = attention,
+    .attention_next = attention,
     .classifier = classifier,
     .grad_norm = grad_norm,
     .adamw = adamw,

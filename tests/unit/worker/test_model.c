@@ -3,6 +3,7 @@
 #include "model_case.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
@@ -13,18 +14,17 @@ static struct spec medium_spec(void)
     struct spec s = case_spec();
     s.model.dim = 32;
     s.model.heads = 4;
-    s.model.d_ff = 80;
+    s.model.d_ff = 84;
     s.model.ffn.type = FFN_SWIGLU;
     s.train.seq_len = 24;
     s.train.batch = 8;
     return s;
 }
 
-static void micro_batches_add_up_to_the_batch(void **state)
+static void check_micro_batches(int ffn)
 {
-    (void)state;
     struct spec s = case_spec();
-    s.model.ffn.type = FFN_ELEPHANT_GLU;
+    case_set_ffn(&s, ffn);
     s.model.tie_embeddings = true;
     s.data.reset = RESET_DOCUMENT;
     double *whole = NULL, loss = 0;
@@ -47,6 +47,13 @@ static void micro_batches_add_up_to_the_batch(void **state)
     free(whole);
 }
 
+static void micro_batches_add_up_to_the_batch(void **state)
+{
+    (void)state;
+    for (int ffn = 0; ffn < CASE_FFNS; ffn++)
+        check_micro_batches(ffn);
+}
+
 /* Activations and logits, from the first buffer to the inputs, to NaN. */
 static void poison(struct model_case *c)
 {
@@ -62,8 +69,10 @@ static void poison(struct model_case *c)
 static void stale_memory_does_not_matter(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 3; variant++) {
+    for (int ffn = 0; ffn < CASE_FFNS; ffn++) {
+        int variant = ffn % 3;
         struct spec s = medium_spec();
+        case_set_ffn(&s, ffn);
         s.train.micro_batch = 3; /* the last one has 2 rows */
         s.model.parallel_residual = variant < 2;
         s.model.norms = variant == 1 ? 1 : 2;
@@ -124,16 +133,15 @@ static struct outcome train(const struct spec *s, enum spec_recompute recompute)
 /* Widths that leave a tail behind every vector, and ones that do not. */
 static struct spec recomputed_spec(int variant)
 {
-    static const enum spec_ffn types[] = {FFN_GELU, FFN_ELEPHANT_GLU, FFN_SWIGLU, FFN_ELEPHANT, FFN_RELU2, FFN_GEGLU};
     int block = variant % 3;
     struct spec s = medium_spec();
     s.model.layers = 1 + variant % 4;
     s.model.dim = variant % 2 ? 36 : 32;
-    s.model.d_ff = variant % 2 ? 77 : 80;
+    s.model.d_ff = variant % 2 ? 78 : 80;
     s.model.parallel_residual = block < 2;
     s.model.norms = block == 1 ? 1 : 2;
     s.model.norm = variant / 3 % 2 ? SPEC_NORM_RMSNORM : SPEC_NORM_LAYERNORM;
-    s.model.ffn.type = types[variant % 6 ^ (variant / 6 & 1)];
+    case_set_ffn(&s, variant % CASE_FFNS);
     s.model.tie_embeddings = variant / 6 % 2;
     s.model.bias = variant / 3 % 4 < 2;
     s.data.reset = variant % 5 == 4 ? RESET_DOCUMENT : RESET_EPOCH;
@@ -144,7 +152,7 @@ static struct spec recomputed_spec(int variant)
 static void recomputation_does_not_change_a_bit(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 24; variant++) {
+    for (int variant = 0; variant < 2 * CASE_FFNS; variant++) {
         struct spec s = recomputed_spec(variant);
         struct outcome kept = train(&s, RECOMPUTE_NONE);
         struct plan p;
@@ -168,10 +176,10 @@ static void recomputation_does_not_change_a_bit(void **state)
     }
 }
 
-static void threads_do_not_change_a_bit(void **state)
+static void check_threads(int ffn)
 {
-    (void)state;
     struct spec s = medium_spec();
+    case_set_ffn(&s, ffn);
     double losses[2][20], *results[2];
     for (int threads = 1; threads <= 2; threads++) {
         struct model_case c;
@@ -191,10 +199,17 @@ static void threads_do_not_change_a_bit(void **state)
     free(results[1]);
 }
 
-static void single_precision_is_near_double(void **state)
+static void threads_do_not_change_a_bit(void **state)
 {
     (void)state;
+    for (int ffn = 0; ffn < CASE_FFNS; ffn++)
+        check_threads(ffn);
+}
+
+static void check_single_precision(int ffn)
+{
     struct spec s = medium_spec();
+    case_set_ffn(&s, ffn);
     struct model_case narrow, wide;
     case_open(&narrow, &s, 61, "cpu", 1);
     case_open(&wide, &s, 61, "cpu-fp64", 1);
@@ -209,6 +224,108 @@ static void single_precision_is_near_double(void **state)
     free(h);
     case_close(&narrow);
     case_close(&wide);
+}
+
+static void single_precision_is_near_double(void **state)
+{
+    (void)state;
+    for (int ffn = 0; ffn < CASE_FFNS; ffn++)
+        check_single_precision(ffn);
+}
+
+/* Where a tensor stands in a flat vector of all. */
+static double *tensor_in(const struct model_case *c, double *all, const char *name, int64_t *count)
+{
+    for (int i = 0; i < c->plan.parameter_count; i++) {
+        const struct plan_parameter *p = &c->plan.parameters[i];
+        *count = p->rows * p->cols;
+        if (strcmp(p->name, name) == 0)
+            return all;
+        all += *count;
+    }
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+static void set_tensor(struct model_case *c, double *all, const char *name, double value)
+{
+    int64_t n = 0;
+    double *at = tensor_in(c, all, name, &n);
+    for (int64_t i = 0; i < n; i++)
+        at[i] = value;
+}
+
+static void copy_rows(struct model_case *to, double *all, const char *name, int64_t row, struct model_case *from,
+                      double *others, int64_t from_row, int64_t rows)
+{
+    int64_t n = 0, from_n = 0;
+    double *target = tensor_in(to, all, name, &n), *source = tensor_in(from, others, name, &from_n);
+    int64_t cols = plan_find_parameter(&to->plan, name)->cols;
+    assert_true((row + rows) * cols <= n && (from_row + rows) * cols <= from_n);
+    memcpy(target + row * cols, source + from_row * cols, (size_t)(rows * cols) * sizeof(double));
+}
+
+/* Rows of a unit's gate and up part, and its columns of the down product, from where one SwiGLU of n units' width has
+ * them. */
+static void copy_units(struct model_case *moe, double *all, struct model_case *swiglu, double *others, int layer,
+                       bool vector)
+{
+    int64_t width = moe->plan.d_ff, units = moe->spec.model.ffn.mini_moe.units, unit = width / units, n = 0;
+    int64_t d = moe->spec.model.dim;
+    char up[64], down[64];
+    snprintf(up, sizeof up, "layers.%d.ffn.up.weight", layer);
+    snprintf(down, sizeof down, "layers.%d.ffn.down.weight", layer);
+    if (!vector) {
+        copy_rows(moe, all, up, 0, swiglu, others, 0, 2 * width);
+        copy_rows(moe, all, down, 0, swiglu, others, 0, d);
+        return;
+    }
+    double *to = tensor_in(moe, all, down, &n), *from = tensor_in(swiglu, others, down, &n);
+    for (int64_t u = 0; u < units; u++) {
+        copy_rows(moe, all, up, 2 * u * unit, swiglu, others, u * unit, unit);
+        copy_rows(moe, all, up, (2 * u + 1) * unit, swiglu, others, width + u * unit, unit);
+        for (int64_t i = 0; i < d; i++)
+            for (int64_t j = 0; j < unit; j++)
+                to[(u * d + i) * unit + j] = from[i * width + u * unit + j];
+    }
+}
+
+/* With gates of 1, n units of width w are one SwiGLU of width n*w. */
+static void units_with_open_gates_are_swiglu(void **state)
+{
+    (void)state;
+    for (int vector = 0; vector < 2; vector++) {
+        struct spec s = medium_spec();
+        struct model_case swiglu, moe;
+        case_open(&swiglu, &s, 61, "cpu-fp64", 1);
+        s.model.ffn.type = FFN_MINI_MOE;
+        s.model.ffn.mini_moe.units = 3;
+        s.model.ffn.mini_moe.gate = vector ? GATE_VECTOR : GATE_SCALAR;
+        case_open(&moe, &s, 61, "cpu-fp64", 1);
+        double *others = case_read(&swiglu, CASE_PARAMETERS), *all = case_read(&moe, CASE_PARAMETERS);
+        for (int layer = 0; layer < 2; layer++) {
+            char name[64];
+            copy_units(&moe, all, &swiglu, others, layer, vector);
+            snprintf(name, sizeof name, "layers.%d.ffn.gate.weight", layer);
+            set_tensor(&moe, all, name, 0);
+            snprintf(name, sizeof name, "layers.%d.ffn.gate.bias", layer);
+            set_tensor(&moe, all, name, 60); /* sigmoid(60) is 1 */
+        }
+        case_write(&moe, all);
+        double one = case_loss(&swiglu), many = case_loss(&moe);
+        assert_true(fabs(one - many) <= 1e-14 * one);
+        for (int layer = 0; layer < 2; layer++) {
+            char name[64];
+            snprintf(name, sizeof name, "layers.%d.ffn.gate.bias", layer);
+            set_tensor(&moe, all, name, 0); /* and half open ones are not */
+        }
+        case_write(&moe, all);
+        assert_true(fabs(one - case_loss(&moe)) > 1e-6 * one);
+        free(others);
+        free(all);
+        case_close(&swiglu);
+        case_close(&moe);
+    }
 }
 
 static void a_step_that_is_not_finite_changes_nothing(void **state)
@@ -380,6 +497,7 @@ int main(void)
         cmocka_unit_test(recomputation_does_not_change_a_bit),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(single_precision_is_near_double),
+        cmocka_unit_test(units_with_open_gates_are_swiglu),
         cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),
         cmocka_unit_test(state_put_into_another_model_goes_on_alike),
         cmocka_unit_test(initial_values_follow_seed_and_name),

@@ -50,13 +50,13 @@ static void add_statistics(struct plan_ffn *f, const char *name, int64_t width, 
         (struct plan_ffn_buffer){.name = name, .width = width, .statistics = true, .cheap = cheap};
 }
 
-/* What a layer of `width` has besides its biases: each + width * per_width, in parameters of products and of others. */
+/* Parameters of a layer, biases apart: products, and so many more for each of its width; others are in no product. */
 struct cost {
     double products, products_per_width, others_per_width;
 };
 
-/* The multiple of 8 with which the layer is nearest to a gelu layer of width d_ff, which has 2*dim*d_ff parameters and
- * as many multiplications; at least 8. `units` of that width each. */
+/* The width with which the layer, of so many units of it, is nearest to a gelu layer of width d_ff, which has
+ * 2*dim*d_ff parameters and as many multiplications: d_ff itself, or a multiple of 8. */
 static int match_width(const struct spec *s, int64_t d_ff, struct cost cost, int64_t units, int64_t *out,
                        struct err *err)
 {
@@ -66,6 +66,10 @@ static int match_width(const struct spec *s, int64_t d_ff, struct cost cost, int
         return err_set_at(err, ERR_INVALID, "model.d_ff",
                           "a gelu layer of width %" PRId64 " is no match: this layer's other parameters are more",
                           d_ff);
+    if (budget == each * (double)units * (double)d_ff) { /* nothing to round */
+        *out = d_ff;
+        return 0;
+    }
     double per_eight = 8 * each * (double)units;
     double eights = floor((budget + per_eight / 2) / per_eight);
     *out = eights < 1 ? 8 : 8 * (int64_t)eights;

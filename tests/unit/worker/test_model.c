@@ -464,6 +464,38 @@ static void initial_values_follow_seed_and_name(void **state)
     case_close(&other);
 }
 
+static void check_values(const double *values, int64_t n, double first, double step)
+{
+    for (int64_t i = 0; i < n; i++)
+        assert_true(fabs(values[i] - (first + (double)i * step)) <= 1e-14);
+}
+
+/* Elephants start with the height 1, the width of the spec, and biases from one end to the other. */
+static void shaped_elephants_start_as_the_spec_says(void **state)
+{
+    (void)state;
+    struct spec s = case_spec();
+    struct model_case c;
+    int64_t n = 0;
+    s.model.ffn.type = FFN_ELEPHANT;
+    s.model.ffn.elephant.a = 0.1;
+    s.model.ffn.elephant.bias_std = 0.5;
+    s.model.ffn.elephant.learnable = s.model.ffn.elephant.pre_norm = true;
+    case_open(&c, &s, CASE_VOCAB, "cpu-fp64", 1);
+    double end = 0.5 * sqrt(3.0);
+    double *h = read_one(&c, "layers.1.ffn.log_h", &n), *sigma = read_one(&c, "layers.1.ffn.log_sigma", &n);
+    double *bias = read_one(&c, "layers.1.ffn.up.bias", &n), *norm = read_one(&c, "layers.1.ffn.norm.weight", &n);
+    assert_int_equal(n, 12);
+    check_values(h, n, 0, 0);
+    check_values(sigma, n, log(0.1), 0);
+    check_values(bias, n, -end, 2 * end / 11);
+    check_values(norm, n, 1, 0);
+    double *lists[] = {h, sigma, bias, norm};
+    for (int i = 0; i < 4; i++)
+        free(lists[i]);
+    case_close(&c);
+}
+
 static void plan_of_another_spec_is_refused(void **state)
 {
     (void)state;
@@ -501,6 +533,7 @@ int main(void)
         cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),
         cmocka_unit_test(state_put_into_another_model_goes_on_alike),
         cmocka_unit_test(initial_values_follow_seed_and_name),
+        cmocka_unit_test(shaped_elephants_start_as_the_spec_says),
         cmocka_unit_test(plan_of_another_spec_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

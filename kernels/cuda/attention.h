@@ -34,7 +34,6 @@ enum attention_algorithm {
  * key. */
 struct attention_kv_args {
     int64_t batch, heads, head_dim, seq_q, seq_k; /* seq_k >= seq_q, unless all_keys */
-    bool all_keys;
     double scale;
     const int32_t *first;             /* [batch,seq_q] or NULL: 0 */
     struct attention_view q, k, v;    /* read */
@@ -43,6 +42,7 @@ struct attention_kv_args {
     struct attention_view d_out;      /* the rest: backward only */
     struct attention_view dq, dk, dv; /* = */
     enum attention_algorithm algorithm;
+    bool all_keys;
 };
 
 void cuda_attention_kv_forward(struct backend *b, const struct attention_kv_args *a);

@@ -22,7 +22,8 @@ class Configs(WorkerCase):
             cls.prepare(name, words(20000))
 
     def plan(self, path):
-        done = subprocess.run([str(WORKER), "--home", str(self.home), "--plan", str(path)], capture_output=True, text=True)
+        done = subprocess.run([str(WORKER), "--home", str(self.home), "--plan", str(path)], capture_output=True,
+                              text=True)
         self.assertEqual(done.returncode, 0, f"{path.name}: {done.stderr}")
         return json.loads(done.stdout)
 

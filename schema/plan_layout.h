@@ -8,11 +8,13 @@
 #define BAKA_SCHEMA_PLAN_LAYOUT_H
 
 #include "schema/plan.h"
+#include "schema/plan_ffn.h"
 
 /* What the tensors' shapes follow from. */
 struct plan_shape {
-    int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
-    bool ffn_gated, layernorm, bias, tied, parallel, documents;
+    int64_t vocab, dim, layers, heads, head_dim, seq_len, batch, micro_batch;
+    struct plan_ffn ffn;
+    bool layernorm, bias, tied, parallel, documents;
     int norms;                     /* 1 or 2 a block */
     enum spec_recompute recompute; /* not auto */
 };

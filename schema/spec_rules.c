@@ -56,6 +56,28 @@ static bool one_norm_in_sequence(const struct spec *s)
     return s->model.norms == 1 && !s->model.parallel_residual;
 }
 
+static bool bias_std_without_bias(const struct spec *s)
+{
+    return s->model.ffn.elephant.bias_std > 0 && !s->model.bias;
+}
+
+static bool bias_std_of_a_gate(const struct spec *s)
+{
+    return s->model.ffn.elephant.bias_std > 0 && s->model.ffn.type == FFN_ELEPHANT_GLU;
+}
+
+static bool keys_given_and_matched(const struct spec *s)
+{
+    return s->model.ffn.type == FFN_SDPA && s->model.ffn.sdpa.n > 0 && s->model.ffn.match != MATCH_NONE;
+}
+
+static bool units_do_not_divide(const struct spec *s)
+{
+    int64_t d_ff = s->model.d_ff > 0 ? s->model.d_ff : 4 * s->model.dim;
+    return s->model.ffn.type == FFN_MINI_MOE && s->model.ffn.match == MATCH_NONE &&
+           d_ff % s->model.ffn.mini_moe.units != 0;
+}
+
 struct rule {
     const char *path;  /* the field that the message is about */
     const char *other; /* a second field whose value the message shows; NULL: none */
@@ -67,6 +89,13 @@ static const struct rule rules[] = {
     {"model.heads", "model.dim", heads_do_not_divide, "model.dim must be a multiple of model.heads"},
     {"model.norms", "model.parallel_residual", one_norm_in_sequence,
      "one norm a block needs model.parallel_residual true: both branches read the same normalised input"},
+    {"model.ffn.elephant.bias_std", "model.bias", bias_std_without_bias, "there are biases with model.bias true only"},
+    {"model.ffn.elephant.bias_std", "model.ffn.type", bias_std_of_a_gate,
+     "the spread of biases is that of the plain elephant layer"},
+    {"model.ffn.sdpa.n", "model.ffn.match", keys_given_and_matched,
+     "the match gives the number of keys: leave model.ffn.sdpa.n out"},
+    {"model.ffn.mini_moe.units", "model.d_ff", units_do_not_divide,
+     "without a match model.d_ff must be a multiple of model.ffn.mini_moe.units"},
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},

@@ -271,11 +271,11 @@ static void initial_values_follow_the_formulas(void **state)
     (void)state;
     struct spec s = make_spec(10, 4, 2); /* sqrt(2/50) = 0.2; 2/(4 sqrt 10) */
     struct plan p = plan_ok(&s, 256, &fp32);
-    assert_true(plan_find_parameter(&p, "embed.weight")->init_std == 0.2);
-    assert_true(plan_find_parameter(&p, "head.weight")->init_std == 0.2);
-    assert_true(plan_find_parameter(&p, "layers.3.attn.qkv.weight")->init_std == 0.2);
-    assert_float_equal(plan_find_parameter(&p, "layers.3.attn.out.weight")->init_std, 0.158113883, 1e-9);
-    assert_float_equal(plan_find_parameter(&p, "layers.0.ffn.down.weight")->init_std, 0.158113883, 1e-9);
+    assert_true(plan_find_parameter(&p, "embed.weight")->init_scale == 0.2);
+    assert_true(plan_find_parameter(&p, "head.weight")->init_scale == 0.2);
+    assert_true(plan_find_parameter(&p, "layers.3.attn.qkv.weight")->init_scale == 0.2);
+    assert_float_equal(plan_find_parameter(&p, "layers.3.attn.out.weight")->init_scale, 0.158113883, 1e-9);
+    assert_float_equal(plan_find_parameter(&p, "layers.0.ffn.down.weight")->init_scale, 0.158113883, 1e-9);
     assert_int_equal(plan_find_parameter(&p, "layers.0.norm2.weight")->init, INIT_ONE);
     assert_int_equal(plan_find_parameter(&p, "layers.0.norm2.bias")->init, INIT_ZERO);
     assert_int_equal(plan_find_parameter(&p, "layers.0.ffn.up.bias")->init, INIT_ZERO);

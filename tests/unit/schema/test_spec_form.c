@@ -49,7 +49,9 @@ static void test_canonical_text(void **state)
     assert_string_equal(
         text,
         "{\"data\":{\"name\":\"d\",\"order\":\"shuffle\",\"reset\":\"epoch\"},\"model\":{\"bias\":true,\"d_ff\":512,"
-        "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"d\":8},\"gelu\":\"erf\",\"match\":\"none\",\"type\":\"gelu\"},"
+        "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"bias_std\":0,\"d\":8,\"learnable\":false,\"pre_norm\":false},"
+        "\"gelu\":\"erf\",\"match\":\"none\",\"mini_moe\":{\"gate\":\"scalar\",\"units\":4},\"sdpa\":{\"n\":null},"
+        "\"type\":\"gelu\"},"
         "\"heads\":4,\"layers\":4,\"norm\":\"layernorm\",\"norms\":2,\"parallel_residual\":true,\"rotary_base\":10000,"
         "\"rotary_pct\":0.25,\"tie_embeddings\":false,\"vocab\":null},\"train\":{\"batch\":8,\"clip\":1,\"epochs\":1,"
         "\"init_from\":null,"

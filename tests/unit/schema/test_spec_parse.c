@@ -100,7 +100,7 @@ static void test_unknown_names(void **state)
     refused(D "\"model\":{\"ffn\":[]}}", "model.ffn", "must be an object");
     refused(D "\"model\":{\"dim\":{\"x\":1}}}", "model.dim", "is an object");
     refused(D "\"model\":{\"ffn\":{\"type\":\"elefant\"}}}", "model.ffn.type", "did you mean \"elephant\"?");
-    refused(D "\"model\":{\"ffn\":{\"type\":\"sdpa\"}}}", "model.ffn.type", "one of \"gelu\"");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"lstm\"}}}", "model.ffn.type", "one of \"gelu\"");
     refused(D "\"memory\":{\"xl\":{\"len\":512}}}", "memory", "is not a field");
     refused(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}", "train.optimizer.type", "must be \"adamw\"");
     refused(D "\"model\":{\"preset\":\"pythia\"}}", "model.preset", "did you mean \"pythia-14m\"?");
@@ -112,6 +112,14 @@ static void test_rules(void **state)
     refused(D "\"model\":{\"dim\":130}}", "model.heads", "model.heads is 4 and model.dim is 130");
     refused(D "\"model\":{\"norms\":1,\"parallel_residual\":false}}", "model.norms",
             "needs model.parallel_residual true");
+    refused(D "\"model\":{\"bias\":false,\"ffn\":{\"elephant\":{\"bias_std\":1}}}}", "model.ffn.elephant.bias_std",
+            "with model.bias true only");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"elephant_glu\",\"elephant\":{\"bias_std\":1}}}}",
+            "model.ffn.elephant.bias_std", "of the plain elephant layer");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"sdpa\",\"match\":\"params\",\"sdpa\":{\"n\":64}}}}", "model.ffn.sdpa.n",
+            "leave model.ffn.sdpa.n out");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"mini_moe\",\"mini_moe\":{\"units\":5}}}}", "model.ffn.mini_moe.units",
+            "must be a multiple of model.ffn.mini_moe.units");
     refused(D "\"train\":{\"micro_batch\":9}}", "train.micro_batch", "at most train.batch");
     refused(D "\"train\":{\"precision\":\"bf16\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"precision\":\"bf16\",\"device\":\"cpu\"}}", "train.precision", "the CPU is fp32 only");

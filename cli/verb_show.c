@@ -83,8 +83,9 @@ static void print_progress(const cJSON *run)
         printf("skipped   %.0f of the updates: a loss or a gradient norm was not finite\n",
                run_number(run, "skipped_steps"));
     if (run_number(run, "missing_steps") > 0)
-        printf("%swarning   %.0f of the steps are missing: a journal was damaged%s\n", output_style(stdout, STYLE_RED),
-               run_number(run, "missing_steps"), output_style(stdout, STYLE_PLAIN));
+        printf("%swarning   %.0f step%s missing: a journal was damaged%s\n", output_style(stdout, STYLE_RED),
+               run_number(run, "missing_steps"), run_number(run, "missing_steps") == 1 ? " is" : "s are",
+               output_style(stdout, STYLE_PLAIN));
     if (run_number(run, "nondeterminism") > 0)
         printf("%swarning   %.0f replayed steps came out otherwise under an equal numerics id%s\n",
                output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));

@@ -43,7 +43,7 @@ class Curve(DaemonCase):
         warning = f"bakactl: warning: {run} n20.d7: 1 step is missing, a journal was damaged; " \
                   f"bakactl show {run} tells where\n"
         self.assertEqual(waited.stderr, warning)
-        self.assertIn("warning   1 of the steps are missing", self.d.ctl("show", run).stdout)
+        self.assertIn("warning   1 step is missing: a journal was damaged\n", self.d.ctl("show", run).stdout)
         for args in (("steps", run), ("steps", run, "--json"), ("compare", "both"), ("compare", "both", "--json"),
                      ("wait", run, "--json")):
             told = self.d.ctl(*args)

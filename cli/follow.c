@@ -45,6 +45,7 @@ static int64_t left_ms(const struct follow *f)
 
 static void print_end(const struct follow *f, const cJSON *run)
 {
+    run_warn_missing(run);
     if (f->cli->json)
         return;
     char loss[RUN_VIEW_SIZE], time[RUN_VIEW_SIZE], epoch[RUN_VIEW_SIZE];
@@ -61,6 +62,9 @@ static void print_end(const struct follow *f, const cJSON *run)
         printf(", epoch %s", run_format_epoch(run_number(run, "epoch"), epoch));
     if (!isnan(val))
         printf(", validation loss %s", run_format_loss(val, loss));
+    if (run_number(run, "skipped_steps") > 0)
+        printf(", %.0f step%s skipped", run_number(run, "skipped_steps"),
+               run_number(run, "skipped_steps") == 1 ? "" : "s");
     if (!isnan(run_number(run, "seconds")))
         printf(", took %s", run_format_seconds(run_number(run, "seconds"), time));
     putchar('\n');

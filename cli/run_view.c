@@ -132,6 +132,16 @@ const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE])
     return out;
 }
 
+void run_warn_missing(const cJSON *run)
+{
+    double missing = run_number(run, "missing_steps");
+    if (missing > 0)
+        fprintf(stderr,
+                "bakactl: warning: %s %s: %.0f step%s missing, a journal was damaged; bakactl show %s tells where\n",
+                run_text(run, "id"), run_text(run, "name"), missing, missing == 1 ? " is" : "s are",
+                run_text(run, "id"));
+}
+
 int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *err)
 {
     struct client_url url;

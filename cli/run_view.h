@@ -33,6 +33,9 @@ const char *run_format_energy(double joules, char out[RUN_VIEW_SIZE]); /* "512 J
 double run_share(const cJSON *run);
 const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE]);
 
+/* A line on standard error where steps of the run are missing: what is shown of its curve is not all of it. */
+void run_warn_missing(const cJSON *run);
+
 /* GET /v1/runs/REF: one run by id or name. Caller deletes. */
 int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *err);
 /* Appends to the array `runs` the RUN objects that each REF or tag stands for, in that order, each run once.

@@ -235,6 +235,9 @@ static int run(struct cli *cli)
     cJSON *answer = NULL;
     if (fetch(cli, &answer, &err))
         return cli_fail(cli, &err);
+    const cJSON *compared;
+    cJSON_ArrayForEach(compared, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
+        run_warn_missing(compared);
     struct comparison c;
     comparison_init(&c, answer);
     int rc = svg ? write_svg(&c, svg, &err) : 0;

@@ -48,6 +48,7 @@ static int run(struct cli *cli)
     if (cli_client(cli, &client, &err) || run_fetch(client, cli->args.positional[0], &found, &err))
         return cli_fail(cli, &err);
     struct columns columns = {.out = stdout, .json = cli->json};
+    run_warn_missing(found);
     int rc = print_steps(client, run_text(found, "id"), &columns, &err);
     cJSON_Delete(found);
     if (rc)

@@ -94,6 +94,9 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.energy_j = sql_real(st, 39);
     r.micro_batch = sqlite3_column_int64(st, 40);
     r.micro_batch_limit = sqlite3_column_int64(st, 41);
+    r.skipped_steps = sqlite3_column_int64(st, 42);
+    r.missing_steps = sqlite3_column_int64(st, 43);
+    r.at_step = sql_int_known(st, 44);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

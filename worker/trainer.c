@@ -319,6 +319,12 @@ static enum journal_end_reason reason_of(const struct trainer *t, const struct e
     }
 }
 
+/* The exit status is the last word where the journal takes none. */
+static int status_without_end(const struct err *err)
+{
+    return err->code == ERR_NO_SPACE ? JOURNAL_EXIT_NO_SPACE : 1;
+}
+
 static int end(struct trainer *t, enum journal_end_reason reason, const struct err *why)
 {
     struct journal_record r = {.kind = JOURNAL_END};
@@ -337,7 +343,7 @@ static int end(struct trainer *t, enum journal_end_reason reason, const struct e
         rc = journal_writer_sync(t->journal, &err);
     if (rc != 0) {
         log_event(LOG_LEVEL_ERROR, "end_not_written", "error=\"%s\"", err.message);
-        return 1;
+        return status_without_end(&err);
     }
     return good ? 0 : 1;
 }
@@ -388,7 +394,7 @@ int trainer_run(const struct arguments *args, int keeper_pid)
     if (signals_start(keeper_pid, &err) != 0 || open_journal(&t, &err) != 0) {
         log_event(LOG_LEVEL_ERROR, "attempt_not_started", "error=\"%s\" path=\"%s\"", err.message, err.path);
         release(&t);
-        return 1;
+        return status_without_end(&err);
     }
     enum journal_end_reason reason = END_FINISHED;
     int rc = start(&t, &err);

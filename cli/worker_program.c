@@ -96,7 +96,7 @@ int worker_program_run(const struct worker_program *p, struct err *err)
     FILE *input = tmpfile(), *errors = tmpfile();
     if (!input || !errors)
         rc = err_set_errno(err, errno, "cannot make a temporary file");
-    else if (fwrite(p->input, 1, p->input_size, input) != p->input_size || fflush(input) != 0)
+    else if (p->input_size > 0 && (fwrite(p->input, 1, p->input_size, input) != p->input_size || fflush(input) != 0))
         rc = err_set_errno(err, errno, "cannot write a temporary file");
     if (rc == 0) {
         rewind(input);

@@ -45,6 +45,11 @@ static bool eval_every_between(const struct spec *s)
     return s->train.eval_every >= 1 && s->train.eval_every != trunc(s->train.eval_every);
 }
 
+static bool no_step_from_nothing(const struct spec *s)
+{
+    return s->train.epochs == 0 && s->train.steps == 0 && s->train.init_from[0] == '\0';
+}
+
 /* In fp32 the factor clip/norm of less is 0: nothing would be learnt. */
 static bool clip_vanishes(const struct spec *s)
 {
@@ -100,6 +105,8 @@ static const struct rule rules[] = {
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},
     {"train.eval_every", NULL, eval_every_between, "1 or more is a whole number of steps, below 1 a share of an epoch"},
+    {"train.epochs", NULL, no_step_from_nothing,
+     "it must be above 0; only a model that train.init_from names can be evaluated without a step"},
     {"train.clip", NULL, clip_vanishes, "a norm to clip at is at least 1e-6 (0: no clipping)"},
     {"resources.gpus", "train.device", gpus_on_cpu, "train.device \"cpu\" takes no GPU"},
     {"resources.gpus", "train.device", cuda_without_gpus, "train.device \"cuda\" needs a GPU (0 in a file means 1)"},

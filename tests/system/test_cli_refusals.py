@@ -125,7 +125,7 @@ class Refusals(unittest.TestCase):
                             ("train.optimizer.betas", "[0.9,1e400]"), ("train.optimizer.betas", "0.90,1.0")):
             for flag in ("--set", "--sweep") if "," not in text else ("--set",):
                 self.assertIn(f"{field} is {text}", self.submit_refused("; it must be", flag, f"{field}={text}"))
-        self.submit_refused("a number above 0 and at most 1000000", "--set", "train.epochs=1.7e308")
+        self.submit_refused("a number from 0 to 1000000", "--set", "train.epochs=1.7e308")
         self.write('{"data":{"name":"text"},"train":{"clip":1e-400}}', self.home.root / "tiny.json")
         self.refused(1, "1e-400 is beyond the range of a double", "submit", self.home.root / "tiny.json")
 

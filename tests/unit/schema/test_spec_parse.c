@@ -124,6 +124,9 @@ static void test_rules(void **state)
     refused(D "\"train\":{\"precision\":\"bf16\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"precision\":\"bf16\",\"device\":\"cpu\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"warmup\":1.5}}", "train.warmup", "whole number of steps");
+    refused(D "\"train\":{\"epochs\":0}}", "train.epochs", "must be above 0");
+    assert_int_equal(parsed(D "\"train\":{\"epochs\":0,\"steps\":3}}").train.steps, 3);
+    assert_true(parsed(D "\"train\":{\"epochs\":0,\"init_from\":\"m\"}}").train.epochs == 0);
     refused(D "\"train\":{\"eval_every\":1.5}}", "train.eval_every", "whole number of steps");
     refused(D "\"train\":{\"device\":\"cpu\"},\"resources\":{\"gpus\":1}}", "resources.gpus", "takes no GPU");
     refused(D "\"resources\":{\"gpu_memory\":1000}}", "resources.gpu_memory", "needs resources.gpus 1");
@@ -217,8 +220,7 @@ static void test_set(void **state)
     set_refused(object, "train.optimizer.lr", "", "is empty; it must be");
     set_refused(object, "train.optimizer.lr", "0x10", "must be a number");
     set_refused(object, "train.optimizer.lr", "1e400", "lr is 1e400 (beyond what a double holds); it must be a number");
-    set_refused(object, "train.epochs", "1.70e308",
-                "epochs is 1.70e308; it must be a number above 0 and at most 1000000");
+    set_refused(object, "train.epochs", "1.70e308", "epochs is 1.70e308; it must be a number from 0 to 1000000");
     set_refused(object, "train.clip", "1e-400", "clip is 1e-400 (beyond what a double holds); it must be a number");
     set_refused(object, "train.optimizer.betas", "0.9,1e0", "betas is 0.9,1e0; it must be");
     set_refused(object, "train.seed", "01", "seed is 01; it must be an integer");

@@ -7,37 +7,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include "base/err.h"
-#include "schema/plan.h"
-
-static struct spec make_spec(int64_t dim, int64_t layers, int64_t heads)
-{
-    struct spec s = {0};
-    s.model.dim = dim;
-    s.model.layers = layers;
-    s.model.heads = heads;
-    s.model.norm = SPEC_NORM_LAYERNORM;
-    s.model.norms = 2;
-    s.model.parallel_residual = true;
-    s.model.rotary_pct = 0.25;
-    s.model.rotary_base = 10000;
-    s.model.bias = true;
-    s.model.ffn.type = FFN_GELU;
-    s.model.ffn.elephant.a = 1;
-    s.model.ffn.elephant.d = 8;
-    s.train.seq_len = 128;
-    s.train.batch = 8;
-    return s;
-}
-
-static struct plan plan_ok(const struct spec *s, int64_t vocab, const struct plan_device *device)
-{
-    struct plan p;
-    struct err err = {0};
-    int rc = plan_make(s, vocab, device, &p, &err);
-    if (rc != 0)
-        fail_msg("%s: %s", err.path, err.message);
-    return p;
-}
+#include "plan_case.h"
 
 /* Matched layers have the parameters and products of a gelu layer of width d_ff, to half of what 8 of width have. */
 static void matched_layers_are_as_large_as_gelu(void **state)

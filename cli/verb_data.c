@@ -215,7 +215,7 @@ static const struct verb verb_data_dump = {
     .summary = "write token ids to standard output",
     .help = "Writes the token ids of a data set to standard output, each a little-endian\n"
             "unsigned integer of 32 bits. Without --split: all in order, training first,\n"
-            "then validation.\n"
+            "then validation. With --json an error is JSON; the ids stay what they are.\n"
             "\n"
             "Examples:\n"
             "  bakactl data dump kjv > ids.u32\n"

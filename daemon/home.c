@@ -59,6 +59,18 @@ static long await_holder(int fd)
     }
 }
 
+/* Who holds the lock, and where its socket was deleted, what helps: no client reaches that bakad any more. */
+static int refuse_beside(long holder, const char *home, struct err *err)
+{
+    char path[PATH_SIZE];
+    int rc = path_format(path, err, "%s/bakad.sock", home);
+    if (rc != 0)
+        return rc;
+    bool deleted = access(path, F_OK) != 0 && errno == ENOENT;
+    return err_set(err, ERR_BUSY, "another bakad (pid %ld) is serving %s%s", holder, home,
+                   deleted ? ", but its socket is gone: end it by `kill` (runs go on) and start again" : "");
+}
+
 int home_lock(const char *home, int *out, struct err *err)
 {
     char path[PATH_SIZE], text[64];
@@ -75,7 +87,7 @@ int home_lock(const char *home, int *out, struct err *err)
         if (error != EAGAIN && error != EACCES)
             rc = err_set_errno(err, error, "cannot lock %s", path);
         else if (holder > 0)
-            rc = err_set(err, ERR_BUSY, "another bakad (pid %ld) is serving %s", holder, home);
+            rc = refuse_beside(holder, home, err);
         else
             rc = err_set(err, ERR_BUSY, "another bakad is serving %s (%s is locked)", home, path);
         close(fd);

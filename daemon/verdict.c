@@ -180,7 +180,10 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         v.to = RUN_CANCELLED;
     } else if (e->directory_gone != NULL) {
         OUTCOME(&v, "directory gone");
-        REASON(&v, "its directory was deleted or moved while it ran: %.400s; retry begins anew", e->directory_gone);
+        REASON(&v,
+               "its directory was deleted or moved while it ran: %.400s; retry goes on from a checkpoint that is "
+               "there, or begins anew",
+               e->directory_gone);
         v.to = RUN_FAILED;
     } else if (e->never_started) {
         OUTCOME(&v, "not started");

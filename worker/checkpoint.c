@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -71,6 +72,14 @@ static int write_files(const char *dir, const struct checkpoint_state *state, st
     return rc;
 }
 
+/* Never the run's directory itself: one that was deleted or moved away does not come back as a remnant of it. */
+static int make_dir(const char *path, struct err *err)
+{
+    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+        return 0;
+    return err_set_errno(err, errno, "cannot make the directory %s", path);
+}
+
 int checkpoint_write(const char *run_dir, int attempt, const struct checkpoint_state *state, struct model *model,
                      struct journal_writer *journal, struct journal_checkpoint *record, struct err *err)
 {
@@ -84,11 +93,11 @@ int checkpoint_write(const char *run_dir, int attempt, const struct checkpoint_s
     if (rc == 0)
         rc = path_format(final, err, "%s/%s", run_dir, r.path);
     if (rc == 0)
-        rc = file_make_dirs(parent, 0755, err);
+        rc = make_dir(parent, err);
     if (rc == 0)
         rc = file_remove_tree(temporary, err);
     if (rc == 0)
-        rc = file_make_dirs(temporary, 0755, err);
+        rc = make_dir(temporary, err);
     if (rc != 0)
         return rc;
     rc = write_files(temporary, state, model, journal, &r.bytes, err);

@@ -23,6 +23,10 @@ class Life(DaemonCase):
         self.assertEqual(p.returncode, 1)
         self.assertRegex(p.stderr.splitlines()[-1], rf"^bakad: another bakad \(pid {self.d.daemon.pid}\) is serving ")
         self.d.get("/v1/status")
+        self.d.sock.unlink()
+        p = subprocess.run([BAKAD, "--home", self.d.path], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("its socket is gone: end it", p.stderr.splitlines()[-1])
 
     def test_sigterm_leaves_workers(self):
         run = self.d.queue("n200.m10")

@@ -306,6 +306,21 @@ static void test_failures_leave_nothing(void **state)
     assert_int_equal(count_entries("checkpoints"), 2);
 }
 
+/* A run whose directory was deleted or moved away does not make it again. */
+static void test_vanished_run(void **state)
+{
+    (void)state;
+    struct model m;
+    make_model(&m);
+    struct checkpoint_state s = make_state();
+    struct journal_checkpoint r;
+    struct err err;
+    char gone[PATH_SIZE + 8];
+    snprintf(gone, sizeof gone, "%s/gone", run);
+    assert_true(checkpoint_write(gone, 1, &s, &m, NULL, &r, &err) < 0);
+    assert_false(file_exists(gone));
+}
+
 static void test_leftovers(void **state)
 {
     (void)state;
@@ -332,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
         cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_leave_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_vanished_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

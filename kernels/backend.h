@@ -165,7 +165,12 @@ struct ffn_up_backward_args {
  * rotary_dims of each head; Vaswani et al. 2017, eq. 1; row statistics as in Dao et al. 2022).
  * qkv holds q | k | v, each [heads*head_dim] a row. Forward rotates q and k in place (angles in fp32 or better,
  * theta_i = base^(-2i/rotary_dims), position t within the row); backward reads the rotated form and returns the
- * gradient of the unrotated one. Key j is visible to query t when first[t] <= j <= t (first NULL: 0). */
+ * gradient of the unrotated one. Key j is visible to query t when first[t] <= j <= t (first NULL: 0).
+ *
+ * With a memory (Dai et al. 2019, here of projections) keys are those of `memory` positions before the row and then the
+ * row's own: key j stands at position j, query t at memory + t, and sees first[t] <= j <= memory + t. Forward then
+ * leaves k and v of qkv as they were and writes all keys, rotated, and values to kv; no gradient goes to the memory.
+ * Invisible keys must be finite. */
 struct attention_args {
     int64_t batch, seq, heads, head_dim;
     int64_t rotary_dims; /* even, 0 = none */
@@ -176,6 +181,18 @@ struct attention_args {
     void *lse;            /* [batch,heads,seq] statistics, = by forward: log of the sum of exponentials */
     const void *d_out;    /* backward only */
     void *d_qkv;          /* backward only, = */
+    int64_t memory;       /* 0: none, and the rest is NULL */
+    const void *past;     /* [batch,memory, 2*heads*head_dim] k | v of the positions before, not rotated */
+    void *kv;             /* [batch,memory+seq, 2*heads*head_dim] k rotated | v, = by forward, read by backward */
+    void *d_kv;           /* [batch,memory+seq, 2*heads*head_dim] scratch; backward only */
+};
+
+/* past = the last `memory` positions of past and then the row, whose k and v are those of qkv = q | k | v as attention
+ * with a memory left it. */
+struct remember_args {
+    int64_t batch, seq, width, memory; /* width: heads*head_dim */
+    const void *qkv;                   /* [batch*seq, 3*width] */
+    void *past;                        /* [batch,memory, 2*width], in and out */
 };
 
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
@@ -272,6 +289,7 @@ struct backend_ops {
     void (*ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *a); /* composed default */
     void (*attention_forward)(struct backend *b, const struct attention_args *a);
     void (*attention_backward)(struct backend *b, const struct attention_args *a);
+    void (*remember)(struct backend *b, const struct remember_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);

@@ -85,6 +85,8 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         .parallel = s->model.parallel_residual,
         .documents = s->data.reset == RESET_DOCUMENT,
         .norms = (int)s->model.norms,
+        .xl_len = s->memory.xl.len,
+        .xl_eval_len = s->memory.xl.eval_len ? s->memory.xl.eval_len : s->memory.xl.len,
     };
     int rc = find_vocab(s, data_vocab, &h.vocab, err);
     if (rc == 0)
@@ -97,6 +99,10 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         rc = check_range("train.seq_len", h.seq_len, err);
     if (rc == 0)
         rc = check_range("train.batch", s->train.batch, err);
+    if (rc == 0 && h.xl_eval_len > 0)
+        rc = check_range("memory.xl.len", h.xl_len, err);
+    if (rc == 0 && h.xl_eval_len > 0)
+        rc = check_range("memory.xl.eval_len", h.xl_eval_len, err);
     int64_t d_ff = s->model.d_ff == 0 && rc == 0 ? 4 * h.dim : s->model.d_ff;
     if (rc == 0)
         rc = check_range("model.d_ff", d_ff, err);
@@ -339,6 +345,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .d_ff = shape.d_ff,
         .ffn_gated = shape.ffn_gated,
         .head_dim = shape.head_dim,
+        .xl_len = shape.xl_len,
+        .xl_eval_len = shape.xl_eval_len,
         .rotary_dims = count_rotary_dims(s->model.rotary_pct, shape.head_dim),
         .micro_batch = shape.micro_batch,
         .recompute = shape.recompute,
@@ -346,7 +354,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .params = (int64_t)l.params,
         .params_non_embedding = (int64_t)(l.params - l.params_embedding),
         .flops_per_token =
-            6.0 * (double)l.params_in_products + 6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
+            6.0 * (double)l.params_in_products +
+            (6.0 * (double)shape.seq_len + 8.0 * (double)shape.xl_len) * (double)shape.layers * (double)shape.dim,
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
     p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;

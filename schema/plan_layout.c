@@ -155,6 +155,22 @@ static bool stands_at(const struct plan_layout *l, int64_t layer, enum spec_reco
     return kept == (layer != SHARED);
 }
 
+/* Positions that the rows of a micro-batch see at most, those of a memory in. */
+static uint64_t key_rows(struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    uint64_t seen = add(l, (uint64_t)s->seq_len, (uint64_t)(s->xl_eval_len));
+    return multiply(l, (uint64_t)s->micro_batch, seen);
+}
+
+static void place_memory(struct plan_layout *l, int64_t i, const char *name, int64_t len)
+{
+    uint64_t rows = multiply(l, (uint64_t)l->shape->batch, (uint64_t)len);
+    uint64_t count = multiply(l, rows, 2 * (uint64_t)l->shape->dim);
+    if (len > 0)
+        place_buffer(l, i, name, PLAN_MEMORY, multiply(l, count, l->device->storage_bytes));
+}
+
 static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
 {
     const struct plan_shape *s = l->shape;
@@ -177,6 +193,8 @@ static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
         place_rows(l, i, "n2", rows, s->dim);
     if (costly) {
         place_rows(l, i, "qkv", rows, 3 * s->dim);
+        if (s->xl_len > 0)
+            place_rows(l, i, "kv", key_rows(l), 2 * s->dim);
         place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
         place_rows(l, i, "attn", rows, s->dim);
         place_rows(l, i, "pre", rows, (s->ffn_gated ? 2 : 1) * s->d_ff);
@@ -210,6 +228,10 @@ void plan_layout_buffers(struct plan_layout *l)
     place_rows(l, SHARED, "stream", rows, s->dim);
     place_rows(l, SHARED, "branch1", rows, s->dim);
     place_rows(l, SHARED, "branch2", rows, s->dim);
+    if (s->xl_len > 0)
+        place_rows(l, SHARED, "d_kv",
+                   multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->seq_len)),
+                   2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
@@ -221,8 +243,12 @@ void plan_layout_buffers(struct plan_layout *l)
     uint64_t inputs = multiply(l, multiply(l, (uint64_t)s->batch, (uint64_t)s->seq_len), sizeof(int32_t));
     place_buffer(l, NO_LAYER, "tokens", PLAN_INPUTS, inputs);
     place_buffer(l, NO_LAYER, "targets", PLAN_INPUTS, inputs);
-    if (s->documents)
+    if (s->documents || s->xl_len > 0)
         place_buffer(l, NO_LAYER, "first", PLAN_INPUTS, inputs);
+    for (int64_t i = 0; i < s->layers; i++) {
+        place_memory(l, i, "past", s->xl_len);
+        place_memory(l, i, "eval_past", s->xl_eval_len);
+    }
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));

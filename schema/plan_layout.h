@@ -14,6 +14,7 @@ struct plan_shape {
     int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
     bool ffn_gated, layernorm, bias, tied, parallel, documents;
     int norms;                     /* 1 or 2 a block */
+    int64_t xl_len, xl_eval_len;   /* xl_eval_len >= xl_len */
     enum spec_recompute recompute; /* not auto */
 };
 

@@ -59,6 +59,11 @@ struct spec {
         } ffn;
     } model;
     struct {
+        struct {
+            int64_t len, eval_len /* 0: len */;
+        } xl;
+    } memory;
+    struct {
         enum spec_device device;
         enum spec_precision precision;
         double epochs;
@@ -90,6 +95,8 @@ int spec_from_json(const cJSON *object, struct spec *out, struct err *err);
 /* Change one field of a spec given as JSON object: path "model.ffn.type", text parsed by the field's type. `object` is
  * the user's sparse form, so that a preset still fills what the user did not say. Not validated as a whole. */
 int spec_set_text(cJSON *object, const char *path, const char *text, struct err *err);
+/* Something that was read before a window changes what the model makes of it. */
+bool spec_has_memory(const struct spec *s);
 int spec_validate(const struct spec *s, struct err *err);
 /* Every field with its value, nested as in the file. Caller deletes. */
 cJSON *spec_to_json(const struct spec *s);

@@ -52,7 +52,8 @@ const struct spec_field spec_fields[] = {
      .fallback = "shuffle",
      .unit = "",
      .doc = "`shuffle`: windows of `train.seq_len` tokens, permuted by seed and epoch. `stream`: documents permuted by "
-            "seed and epoch, joined, cut in `train.batch` equal streams; step s takes window s of each."},
+            "seed and epoch, joined, cut in `train.batch` equal streams; step s takes window s of each. With a memory "
+            "that is the default."},
     {.path = "data.reset",
      WORD_AT(spec_reset, data.reset, reset_words),
      .flags = FIELD_RESULT,
@@ -189,6 +190,23 @@ const struct spec_field spec_fields[] = {
      .fallback = "8",
      .unit = "",
      .doc = "Steepness of the elephant function's sides."},
+
+    {.path = "memory.xl.len",
+     INTEGER_AT(memory.xl.len),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 1 << 20,
+     .fallback = "0",
+     .unit = "tokens",
+     .doc = "Transformer-XL memory: each layer keeps the keys and values of so many tokens before the window, without "
+            "gradient, from step to step; 0: none. `data.order` is then `stream`, also where it is not given."},
+    {.path = "memory.xl.eval_len",
+     INTEGER_AT(memory.xl.eval_len),
+     .flags = FIELD_RESULT | FIELD_NULLABLE,
+     .min = 0,
+     .max = 1 << 20,
+     .unit = "tokens",
+     .doc = "The memory's length in evaluations; 0 or null: not set, `memory.xl.len`."},
 
     {.path = "train.device",
      WORD_AT(spec_device, train.device, device_words),

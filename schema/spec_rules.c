@@ -46,6 +46,31 @@ static bool clip_vanishes(const struct spec *s)
     return s->train.clip > 0 && s->train.clip < 1e-6;
 }
 
+bool spec_has_memory(const struct spec *s)
+{
+    return s->memory.xl.len > 0;
+}
+
+static bool memory_out_of_order(const struct spec *s)
+{
+    return spec_has_memory(s) && s->data.order != ORDER_STREAM;
+}
+
+static bool memory_keeps_nonfinite(const struct spec *s)
+{
+    return spec_has_memory(s) && s->train.on_nonfinite == NONFINITE_SKIP;
+}
+
+static bool longer_memory_of_none(const struct spec *s)
+{
+    return s->memory.xl.len == 0 && s->memory.xl.eval_len > 0;
+}
+
+static bool shorter_memory_in_evaluation(const struct spec *s)
+{
+    return s->memory.xl.eval_len > 0 && s->memory.xl.eval_len < s->memory.xl.len;
+}
+
 static bool one_norm_in_sequence(const struct spec *s)
 {
     return s->model.norms == 1 && !s->model.parallel_residual;
@@ -62,6 +87,14 @@ static const struct rule rules[] = {
     {"model.heads", "model.dim", heads_do_not_divide, "model.dim must be a multiple of model.heads"},
     {"model.norms", "model.parallel_residual", one_norm_in_sequence,
      "one norm a block needs model.parallel_residual true: both branches read the same normalised input"},
+    {"data.order", "memory.xl.len", memory_out_of_order,
+     "a memory needs data.order \"stream\": a window must follow the one before"},
+    {"memory.xl.eval_len", "memory.xl.len", longer_memory_of_none,
+     "an evaluation has no memory where memory.xl.len is 0"},
+    {"memory.xl.eval_len", "memory.xl.len", shorter_memory_in_evaluation,
+     "an evaluation's memory is at least as long as that of training"},
+    {"train.on_nonfinite", "memory.xl.len", memory_keeps_nonfinite,
+     "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},

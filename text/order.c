@@ -113,6 +113,18 @@ void order_fill_window(const struct token_file *f, enum spec_reset reset, uint64
     out->predictions += n;
 }
 
+void order_set_memory(struct order *o, int64_t len)
+{
+    assert(len == 0 || o->kind == &order_stream);
+    o->memory = len;
+}
+
+void order_place_memory(int32_t *first, int64_t seq_len, int64_t memory, int64_t seen)
+{
+    for (int64_t i = 0; i < seq_len; i++)
+        first[i] = (int32_t)(first[i] > 0 ? memory + first[i] : memory - seen);
+}
+
 void order_permute(uint64_t *items, uint64_t n, uint64_t seed, int64_t epoch)
 {
     char name[24];
@@ -139,8 +151,7 @@ void order_fill(struct order *o, int64_t epoch, int64_t step_in_epoch, struct or
     o->kind->fill(o, step_in_epoch, out);
 }
 
-/* The split's tokens are [*start, *start + the result). */
-static int64_t split_range(const struct token_file *f, enum token_split split, uint64_t *start)
+int64_t order_split_range(const struct token_file *f, enum token_split split, uint64_t *start)
 {
     *start = split == SPLIT_TRAIN ? 0 : f->header.train_count;
     return (int64_t)(split == SPLIT_TRAIN ? f->header.train_count : f->header.count - f->header.train_count);
@@ -149,7 +160,7 @@ static int64_t split_range(const struct token_file *f, enum token_split split, u
 int64_t order_eval_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch)
 {
     uint64_t start;
-    int64_t n = split_range(f, split, &start);
+    int64_t n = order_split_range(f, split, &start);
     if (n < 2)
         return 0;
     int64_t windows = (n - 1 + seq_len - 1) / seq_len;
@@ -161,7 +172,7 @@ void order_eval_fill(const struct token_file *f, enum token_split split, enum sp
 {
     assert(step >= 0 && step < order_eval_steps(f, split, seq_len, batch));
     uint64_t start;
-    int64_t predictions = split_range(f, split, &start) - 1;
+    int64_t predictions = order_split_range(f, split, &start) - 1;
     order_clear(out, seq_len, batch);
     for (int64_t row = 0; row < batch; row++) {
         int64_t at = (step * batch + row) * seq_len;

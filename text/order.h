@@ -3,8 +3,8 @@
  * shuffle: windows of seq_len permuted by (seed, epoch), the short one that is left comes last; a step takes `batch`
  * windows, the last step of an epoch what is left.
  *
- * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` streams whose lengths differ by one at most;
- * step s takes window s of each.
+ * stream: documents permuted by (seed, epoch), concatenated, cut in `batch` streams whose lengths differ by one at
+ * most; step s takes window s of each.
  *
  * Padding positions have target -1. Pure given the token file; random numbers: base/philox.h, purpose "order".
  */
@@ -22,6 +22,9 @@ struct order;
 int order_create(const struct token_file *f, enum spec_order kind, enum spec_reset reset, int64_t seed, int64_t seq_len,
                  int64_t batch, struct order **out, struct err *err);
 void order_destroy(struct order *o);
+/* `first` counts from the begin of a memory of len positions before each row (stream only); a row sees of it what its
+ * stream has already had in this epoch and, with reset document, of its first token's document. */
+void order_set_memory(struct order *o, int64_t len);
 int64_t order_steps_per_epoch(const struct order *o);
 int64_t order_predictions_per_epoch(const struct order *o);
 /* Predictions counted in steps [0, step) of an epoch, step in [0, steps_per_epoch]. */
@@ -32,7 +35,7 @@ struct order_batch {
     int64_t predictions; /* counted positions */
     int32_t *inputs;     /* [batch*seq_len], padding repeats id 0 */
     int32_t *targets;    /* [batch*seq_len], -1 where not counted */
-    int32_t *first;      /* [batch*seq_len] earliest visible position; all 0 with reset epoch */
+    int32_t *first;      /* [batch*seq_len] earliest visible position; all 0 with reset epoch and no memory */
 };
 
 /* Fills the caller's arrays for epoch >= 0, step_in_epoch >= 0. Keeps the permutation of the last epoch asked for. */
@@ -42,5 +45,10 @@ void order_fill(struct order *o, int64_t epoch, int64_t step_in_epoch, struct or
 int64_t order_eval_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch);
 void order_eval_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
                      int64_t batch, int64_t step, struct order_batch *out);
+/* The same windows for a model with a memory of `memory` positions: cut in `batch` streams of windows whose numbers
+ * differ by one at most; step s takes window s of each. */
+int64_t order_eval_stream_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch);
+void order_eval_stream_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
+                            int64_t batch, int64_t memory, int64_t step, struct order_batch *out);
 
 #endif

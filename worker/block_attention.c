@@ -2,6 +2,34 @@
 #include <math.h>
 #include "worker/model_parts.h"
 
+static int64_t memory_length(const struct model *m)
+{
+    return m->evaluating ? m->plan->xl_eval_len : m->plan->xl_len;
+}
+
+/* Of the micro-batch in work. */
+static void *past_of(const struct model *m, const struct model_layer *layer)
+{
+    if (memory_length(m) == 0)
+        return NULL;
+    int64_t row = m->begin / m->spec->train.seq_len, elements = 2 * m->spec->model.dim * memory_length(m);
+    unsigned char *past = m->evaluating ? layer->eval_past : layer->past;
+    return past + (size_t)(row * elements) * dtype_size(m->backend->storage);
+}
+
+static void remember(struct model *m, const struct model_layer *layer)
+{
+    if (memory_length(m) > 0)
+        m->ops->remember(m->backend, &(struct remember_args){
+                                         .batch = m->batch,
+                                         .seq = m->spec->train.seq_len,
+                                         .width = m->spec->model.dim,
+                                         .memory = memory_length(m),
+                                         .qkv = layer->qkv_rows,
+                                         .past = past_of(m, layer),
+                                     });
+}
+
 static struct attention_args attention_of(const struct model *m, const struct model_layer *layer)
 {
     return (struct attention_args){
@@ -16,6 +44,9 @@ static struct attention_args attention_of(const struct model *m, const struct mo
         .qkv = layer->qkv_rows,
         .out = layer->attn_rows,
         .lse = layer->lse,
+        .memory = memory_length(m),
+        .past = past_of(m, layer),
+        .kv = layer->kv,
     };
 }
 
@@ -29,6 +60,8 @@ void block_attention_mix(struct model *m, struct model_layer *layer, const void 
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
 {
     block_attention_mix(m, layer, x);
+    if (m->evaluating)
+        remember(m, layer);
     linear_apply(m, &layer->attn_out, layer->attn_rows, out);
 }
 
@@ -39,6 +72,8 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
     linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, scratch);
     a.d_out = scratch;
     a.d_qkv = m->wide_rows;
+    a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
+    remember(m, layer);
     linear_gradient(m, &layer->qkv, x, m->wide_rows, dx);
 }

@@ -21,10 +21,27 @@ static double bits_per_byte(const struct token_file_header *h, double loss)
     return loss / M_LN2 * ((double)tokens / (double)bytes);
 }
 
+/* With a memory a batch is window i of each stream, and so are the streams of train.batch, whatever the micro-batch. */
+static int64_t count_batches(const struct trainer *t)
+{
+    if (t->plan.xl_len > 0)
+        return order_eval_stream_steps(&t->data, SPLIT_VAL, t->spec.train.seq_len, t->spec.train.batch);
+    return order_eval_steps(&t->data, SPLIT_VAL, t->spec.train.seq_len, t->plan.micro_batch);
+}
+
+static void fill_batch(struct trainer *t, int64_t i)
+{
+    const struct spec *s = &t->spec;
+    if (t->plan.xl_len > 0)
+        order_eval_stream_fill(&t->data, SPLIT_VAL, s->data.reset, s->train.seq_len, s->train.batch,
+                               t->plan.xl_eval_len, i, &t->batch);
+    else
+        order_eval_fill(&t->data, SPLIT_VAL, s->data.reset, s->train.seq_len, t->plan.micro_batch, i, &t->batch);
+}
+
 int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
 {
-    int64_t begin = clock_monotonic_us(), rows = t->plan.micro_batch, seq_len = t->spec.train.seq_len;
-    int64_t steps = order_eval_steps(&t->data, SPLIT_VAL, seq_len, rows);
+    int64_t begin = clock_monotonic_us(), steps = count_batches(t);
     if (steps == 0)
         return 0;
     struct journal_record r = {.kind = JOURNAL_EVAL};
@@ -33,13 +50,15 @@ int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
     t->blame = END_BACKEND_ERROR;
     int64_t waited = 0;
     for (int64_t i = 0; i < steps; i++) {
-        order_eval_fill(&t->data, SPLIT_VAL, t->spec.data.reset, seq_len, rows, i, &t->batch);
+        fill_batch(t, i);
         e->predictions += t->batch.predictions;
         model_step_begin(t->model, &(struct step_values){.step = t->step});
         model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
         if (i == 0)
             model_zero_loss(t->model);
-        model_forward(t->model, 0, t->batch.rows);
+        for (int64_t row = 0; row < t->batch.rows; row += t->plan.micro_batch)
+            model_forward(t->model, row,
+                          t->batch.rows - row < t->plan.micro_batch ? t->batch.rows - row : t->plan.micro_batch);
         model_step_end(t->model);
         bool last = i == steps - 1;
         for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(t->model) - 1); waited++) {

@@ -117,6 +117,11 @@ static void find_layer(struct finder *f, struct model_layer *layer)
     if (s->model.norms == 2)
         layer->norm[parallel ? 0 : 1].y[parallel ? 1 : 0] = find_buffer(f, "n2");
     layer->qkv_rows = find_buffer(f, "qkv");
+    if (f->m->plan->xl_len > 0) {
+        layer->kv = find_buffer(f, "kv");
+        layer->past = find_buffer(f, "past");
+        layer->eval_past = find_buffer(f, "eval_past");
+    }
     layer->lse = find_buffer(f, "lse");
     layer->attn_rows = find_buffer(f, "attn");
     layer->pre = find_buffer(f, "pre");
@@ -159,7 +164,9 @@ static int find_tensors(struct model *m, struct err *err)
     m->logits = find_buffer(&f, "logits");
     m->tokens = find_buffer(&f, "tokens");
     m->targets = find_buffer(&f, "targets");
-    if (m->spec->data.reset == RESET_DOCUMENT)
+    if (m->plan->xl_len > 0)
+        m->d_kv = find_buffer(&f, "shared.d_kv");
+    if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)
         m->first = find_buffer(&f, "first");
     m->loss_sum = find_buffer(&f, "loss_sum");
     m->grad_norm = find_buffer(&f, "grad_norm");

@@ -39,18 +39,21 @@ void model_step_end(struct model *m);
 int model_step_wait(struct model *m, struct model_results *out, struct err *err);
 
 /* rows <= train.batch sequences of seq_len; host arrays [rows*seq_len], free on return, `first` being read (and needed)
- * with data.reset document only. */
+ * with data.reset document or a memory only. */
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first);
 void model_zero_gradients(struct model *m); /* and the loss sum */
 void model_zero_loss(struct model *m);
 /* Sequences from..from+rows of those loaded, rows <= plan->micro_batch. Adds to the gradients d(loss)/dp with
  * loss = step_values.loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
+/* A row's memory belongs to its number; training and evaluations have memories of their own, and each pass over a row
+ * moves one of them on. What `first` hides of a memory does not count: a stream that begins needs no clearing. */
 void model_forward_backward(struct model *m, int64_t from, int64_t rows);
 void model_forward(struct model *m, int64_t from, int64_t rows);
 /* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
 void model_update(struct model *m);
 
-/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"). */
+/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), then the memory of
+ * training ("layers.3.past"). */
 int model_state_count(const struct model *m);
 struct model_tensor {
     char name[72];

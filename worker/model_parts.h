@@ -36,6 +36,8 @@ struct model_layer {
     struct linear qkv, attn_out, ffn_up, ffn_down;
     void *qkv_rows, *lse, *attn_rows; /* [rows,3d] rotated, [batch,heads,seq], [rows,d] */
     void *pre, *hidden;               /* [rows,d_ff or 2*d_ff], [rows,d_ff] */
+    void *kv;                         /* xl: [batch,memory+seq,2d] all keys, rotated, and values */
+    void *past, *eval_past;           /* xl: [train.batch,memory,2d], of training and of evaluations */
 };
 
 /* The residual stream on its way forward: x + add[0] + add[1], summed by the next norm. */
@@ -61,13 +63,15 @@ struct model {
     void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
     void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
     void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
+    void *d_kv;           /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
-    int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents */
+    int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
     double *loss_sum, *grad_norm;
     int64_t *updates;
 
     int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
     int64_t begin;                    /* its first position among those loaded */
+    bool evaluating;                  /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;
@@ -78,7 +82,7 @@ struct model {
 /* Places of the micro-batch in what was loaded. */
 const int32_t *model_tokens(const struct model *m);
 const int32_t *model_targets(const struct model *m);
-const int32_t *model_first(const struct model *m); /* NULL: attention does not stop at documents */
+const int32_t *model_first(const struct model *m); /* NULL: nothing before a row's position is hidden */
 
 /* One transformer block. forward takes the stream and leaves the stream behind it; backward finds the gradient of the
  * stream behind the block in m->stream_rows and leaves that of the stream before it there. rebuild, before backward,
@@ -101,7 +105,8 @@ void linear_apply(struct model *m, const struct linear *linear, const void *x, v
 void linear_gradient(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
- * without the last projection. */
+ * without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an
+ * evaluation, backward's in training. */
 void block_attention_mix(struct model *m, struct model_layer *layer, const void *x);
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out);
 /* scratch [rows,d] */

@@ -148,6 +148,7 @@ static void run_classifier(struct model *m, void *dx)
 void model_forward(struct model *m, int64_t from, int64_t rows)
 {
     choose_rows(m, from, rows);
+    m->evaluating = true;
     run_layers(m);
     run_classifier(m, NULL);
 }
@@ -155,6 +156,7 @@ void model_forward(struct model *m, int64_t from, int64_t rows)
 void model_forward_backward(struct model *m, int64_t from, int64_t rows)
 {
     choose_rows(m, from, rows);
+    m->evaluating = false;
     run_layers(m);
     run_classifier(m, m->branch_rows[0]);
 

@@ -1,50 +1,72 @@
 /* model_state.c: parameters and moments by name, for checkpoints. Indices: all parameters in the plan's order, then all
- * first moments (".m"), then all second ones (".v"). */
+ * first moments (".m"), then all second ones (".v"), then the memories of the layers. */
 #include "worker/model.h"
 
 #include <stdio.h>
 #include "worker/model_parts.h"
 
 struct place {
-    const struct plan_parameter *parameter;
-    const char *suffix;
+    const char *name, *suffix;
+    int64_t rows, cols;
     void *at;
     enum dtype dtype;
 };
 
+/* The memory of one layer, keys and values, in the type of activations. */
+static struct place find_memory(const struct model *m, int64_t layer)
+{
+    return (struct place){
+        .name = "past",
+        .rows = m->spec->train.batch * m->plan->xl_len,
+        .cols = 2 * m->spec->model.dim,
+        .at = m->layers[layer].past,
+        .dtype = m->backend->storage,
+    };
+}
+
 static struct place find_place(const struct model *m, int index)
 {
     int kind = index / m->plan->parameter_count;
+    if (kind > 2)
+        return find_memory(m, index - 3 * m->plan->parameter_count);
     const struct plan_parameter *p = &m->plan->parameters[index % m->plan->parameter_count];
-    /* All of it is wide: float for storage F32 and BF16. */
-    enum dtype wide = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-    if (kind == 0)
-        return (struct place){p, "", m->arena + p->param, wide};
-    if (kind == 1)
-        return (struct place){p, ".m", m->arena + p->m, wide};
-    return (struct place){p, ".v", m->arena + p->v, wide};
+    size_t at = kind == 0 ? p->param : kind == 1 ? p->m : p->v;
+    return (struct place){
+        .name = p->name,
+        .suffix = kind == 0   ? ""
+                  : kind == 1 ? ".m"
+                              : ".v",
+        .rows = p->rows,
+        .cols = p->cols,
+        .at = m->arena + at,
+        /* All of it is wide: float for storage F32 and BF16. */
+        .dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32,
+    };
 }
 
 static size_t place_bytes(const struct place *place)
 {
-    return (size_t)place->parameter->rows * (size_t)place->parameter->cols * dtype_size(place->dtype);
+    return (size_t)place->rows * (size_t)place->cols * dtype_size(place->dtype);
 }
 
 int model_state_count(const struct model *m)
 {
-    return 3 * m->plan->parameter_count;
+    return 3 * m->plan->parameter_count + (m->plan->xl_len > 0 ? (int)m->spec->model.layers : 0);
 }
 
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out)
 {
     struct place place = find_place(m, index);
     struct model_tensor t = {
-        .rows = place.parameter->rows,
-        .cols = place.parameter->cols,
+        .rows = place.rows,
+        .cols = place.cols,
         .bytes = place_bytes(&place),
         .dtype = place.dtype,
     };
-    snprintf(t.name, sizeof(t.name), "%s%s", place.parameter->name, place.suffix);
+    if (place.suffix)
+        snprintf(t.name, sizeof(t.name), "%s%s", place.name, place.suffix);
+    else
+        snprintf(t.name, sizeof(t.name), "layers.%d.%s", index - 3 * m->plan->parameter_count, place.name);
     *out = t;
 }
 

@@ -15,6 +15,7 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->ffn_up_backward = SYM(ffn_up_backward);
     ops->attention_forward = SYM(attention_forward);
     ops->attention_backward = SYM(attention_backward);
+    ops->remember = SYM(remember);
     ops->classifier = SYM(classifier);
     ops->grad_norm = SYM(grad_norm);
     ops->adamw = SYM(adamw);

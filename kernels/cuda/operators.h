@@ -21,6 +21,7 @@ void cuda_ffn_up_forward(struct backend *b, const struct ffn_up_args *a);
 void cuda_ffn_up_backward(struct backend *b, const struct ffn_up_backward_args *a);
 void cuda_attention_forward(struct backend *b, const struct attention_args *a);
 void cuda_attention_backward(struct backend *b, const struct attention_args *a);
+void cuda_remember(struct backend *b, const struct remember_args *a);
 void cuda_classifier(struct backend *b, const struct classifier_args *a);
 void cuda_grad_norm(struct backend *b, const struct grad_norm_args *a);
 void cuda_adamw(struct backend *b, const struct adamw_args *a);

@@ -29,6 +29,7 @@ OPERATOR(ffn_up_forward, ffn_up_args)
 OPERATOR(ffn_up_backward, ffn_up_backward_args)
 OPERATOR(attention_forward, attention_args)
 OPERATOR(attention_backward, attention_args)
+OPERATOR(remember, remember_args)
 OPERATOR(classifier, classifier_args)
 OPERATOR(grad_norm, grad_norm_args)
 OPERATOR(adamw, adamw_args)
@@ -56,6 +57,7 @@ void cuda_fill(struct backend_ops *ops)
     ops->ffn_up_backward = call_ffn_up_backward;
     ops->attention_forward = call_attention_forward;
     ops->attention_backward = call_attention_backward;
+    ops->remember = call_remember;
     ops->classifier = call_classifier;
     ops->grad_norm = call_grad_norm;
     ops->adamw = call_adamw;

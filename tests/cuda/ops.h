@@ -33,8 +33,8 @@ struct ops_tensor {
 };
 
 struct ops_shape {
-    int64_t rows, dim, width, vocab, chunk;      /* rows: of everything but attention */
-    int64_t batch, seq, heads, head_dim, rotary; /* attention */
+    int64_t rows, dim, width, vocab, chunk;              /* rows: of everything but attention */
+    int64_t batch, seq, heads, head_dim, rotary, memory; /* attention */
     enum norm_kind norm;
     struct activation act;
     bool gated, bias, two, accumulate, gradient, documents, extreme;

@@ -29,6 +29,7 @@ static const struct {
     {"ffn_up_backward", 1e-5, 1e-2},
     {"attention_forward", 1e-5, 1e-2},
     {"attention_backward", 1e-5, 1e-2},
+    {"remember", 0, 0},
     {"classifier", 1e-5, 1e-2},
     {"grad_norm", 1e-6, 1e-6},
     {"adamw", 1e-5, 1e-5},

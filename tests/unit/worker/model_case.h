@@ -38,7 +38,7 @@ void case_randomize(struct model_case *c, uint64_t seed);
 /* Mean loss of the whole batch, micro-batch by micro-batch; the first with gradients of the mean, from zero. */
 double case_backward(struct model_case *c);
 double case_loss(struct model_case *c);
-double case_step(struct model_case *c, int64_t step, double lr);     /* the gradient's norm */
+double case_step(struct model_case *c, int64_t step, double lr); /* the gradient's norm */
 int64_t case_updates(struct model_case *c);
 double vector_distance(const double *a, const double *b, int64_t n); /* |a - b| / |b| */
 

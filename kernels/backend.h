@@ -70,6 +70,21 @@ struct embed_args {
     void *d_table;         /* [vocab,dim] +=; backward only */
 };
 
+/* Rows of a sequence that no token stands for. put_rows: row i of `count` in sequence b of x = row i % table_rows of
+ * table, which begins b * table_stride rows further on; it stands at at[b,i], or where that is NULL at offset + i.
+ * take_rows, for the gradient: d_table += those rows of x, by increasing b, then i, and they become 0. */
+struct rows_args {
+    int64_t batch, seq, dim, count;
+    int64_t offset;
+    const int32_t *at;    /* [batch,count], all different within a sequence, or NULL */
+    void *x;              /* [batch*seq,dim] */
+    int64_t table_rows;   /* of one table */
+    int64_t table_stride; /* at least table_rows; 0: all sequences have the same */
+    const void *table;    /* put_rows only */
+    void *d_table;        /* take_rows only; += or NULL: the rows become 0, no more */
+    bool wide;            /* d_table is of wide type, else of storage */
+};
+
 enum norm_kind { NORM_LAYERNORM, NORM_RMSNORM };
 
 /* Residual sum and one or two normalisations of it that share their statistics (parallel residual).
@@ -188,9 +203,11 @@ struct attention_args {
 };
 
 /* past = the last `memory` positions of past and then the row, whose k and v are those of qkv = q | k | v as attention
- * with a memory left it. */
+ * with a memory left it. With places only those positions of the row count, `tokens` of them. */
 struct remember_args {
     int64_t batch, seq, width, memory; /* width: heads*head_dim */
+    int64_t tokens;                    /* seq where places is NULL */
+    const int32_t *places;             /* [batch,tokens] or NULL */
     const void *qkv;                   /* [batch*seq, 3*width] */
     void *past;                        /* [batch,memory, 2*width], in and out */
 };
@@ -277,6 +294,8 @@ struct backend_ops {
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);
+    void (*put_rows)(struct backend *b, const struct rows_args *a);
+    void (*take_rows)(struct backend *b, const struct rows_args *a);
     void (*norm_forward)(struct backend *b, const struct norm_forward_args *a);
     void (*norm_backward)(struct backend *b, const struct norm_backward_args *a);
     void (*linear_forward)(struct backend *b, const struct linear_args *a);

@@ -85,6 +85,9 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         .parallel = s->model.parallel_residual,
         .documents = s->data.reset == RESET_DOCUMENT,
         .norms = (int)s->model.norms,
+        .run = s->train.seq_len + s->memory.pause.tokens,
+        .pauses = s->memory.pause.tokens,
+        .pause_rows = s->memory.pause.mode == PAUSE_DROP ? s->memory.pause.tokens : s->memory.pause.tokens > 0,
         .xl_len = s->memory.xl.len,
         .xl_eval_len = s->memory.xl.eval_len ? s->memory.xl.eval_len : s->memory.xl.len,
     };
@@ -99,6 +102,8 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         rc = check_range("train.seq_len", h.seq_len, err);
     if (rc == 0)
         rc = check_range("train.batch", s->train.batch, err);
+    if (rc == 0 && h.pauses > 0)
+        rc = check_range("memory.pause.tokens", h.pauses, err);
     if (rc == 0 && h.xl_eval_len > 0)
         rc = check_range("memory.xl.len", h.xl_len, err);
     if (rc == 0 && h.xl_eval_len > 0)
@@ -308,6 +313,14 @@ static int64_t count_rotary_dims(double share, int64_t head_dim)
     return (int64_t)floor(share * (double)head_dim + 1e-9) / 2 * 2;
 }
 
+static double count_flops(const struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    double layers = 6.0 * (double)(l->params_in_products - l->params_in_head);
+    double attention = (6.0 * (double)s->run + 8.0 * (double)s->xl_len) * (double)s->layers * (double)s->dim;
+    return 6.0 * (double)l->params_in_head + (layers + attention) * (double)s->run / (double)s->seq_len;
+}
+
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err)
 {
     struct plan_shape shape;
@@ -345,6 +358,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .d_ff = shape.d_ff,
         .ffn_gated = shape.ffn_gated,
         .head_dim = shape.head_dim,
+        .run = shape.run,
+        .pause_rows = shape.pause_rows,
         .xl_len = shape.xl_len,
         .xl_eval_len = shape.xl_eval_len,
         .rotary_dims = count_rotary_dims(s->model.rotary_pct, shape.head_dim),
@@ -353,9 +368,7 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .logit_rows = l.logit_rows,
         .params = (int64_t)l.params,
         .params_non_embedding = (int64_t)(l.params - l.params_embedding),
-        .flops_per_token =
-            6.0 * (double)l.params_in_products +
-            (6.0 * (double)shape.seq_len + 8.0 * (double)shape.xl_len) * (double)shape.layers * (double)shape.dim,
+        .flops_per_token = count_flops(&l),
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
     p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;

@@ -32,7 +32,7 @@ enum plan_class {
 enum plan_init { INIT_ZERO, INIT_ONE, INIT_NORMAL };
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
- * "head.weight" (absent when tied), ... */
+ * "head.weight" (absent when tied), ..., "pause.weight" (with pauses). */
 struct plan_parameter {
     char name[64];
     int64_t rows, cols; /* cols 1 for vectors */
@@ -74,6 +74,8 @@ struct plan {
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
+    int64_t run;                   /* positions of a window: its tokens, and what is none */
+    int64_t pause_rows;            /* of pause.weight */
     int64_t xl_len, xl_eval_len;   /* positions of the memory, in training and in evaluations; 0: none */
     int64_t micro_batch;           /* sequences */
     enum spec_recompute recompute; /* the policy taken, never auto */
@@ -83,6 +85,7 @@ struct plan {
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
      * the tied embedding; the embedding look-up, biases and norms out) + 6 * layers * dim * seq_len (attention's two
      * products over the causal half) + 8 * layers * dim * xl_len (a whole memory, whose own gradients nobody needs).
+     * Positions that are no tokens count for the tokens: all but the head run / seq_len times, over rows of run.
      * The model's, whatever is computed twice: MFU counts useful work. */
     double flops_per_token;
     struct {

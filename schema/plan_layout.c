@@ -39,7 +39,7 @@ static void name_tensor(char out[64], int64_t layer, const char *name)
         snprintf(out, 64, "layers.%lld.%s", (long long)layer, name);
 }
 
-enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, VECTOR };
+enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, LOOKED_UP, VECTOR };
 
 static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
                             enum role role, enum plan_init init, double init_std)
@@ -63,6 +63,8 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         l->params_embedding = add(l, l->params_embedding, count);
     if (role == IN_PRODUCT || role == TIED_EMBEDDING || role == HEAD)
         l->params_in_products = add(l, l->params_in_products, count);
+    if (role == TIED_EMBEDDING || role == HEAD)
+        l->params_in_head = add(l, l->params_in_head, count);
     l->wide_bytes = add(l, l->wide_bytes, align(l, multiply(l, count, l->device->wide_bytes)));
     if (l->device->storage_bytes < l->device->wide_bytes)
         l->copy_bytes = add(l, l->copy_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
@@ -92,6 +94,8 @@ void plan_layout_parameters(struct plan_layout *l)
 
     place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
                     std);
+    if (s->pause_rows > 0)
+        place_parameter(l, NO_LAYER, "pause.weight", s->pause_rows, s->dim, LOOKED_UP, INIT_NORMAL, std);
     for (int64_t i = 0; i < s->layers; i++) {
         place_norm(l, i, "norm1.weight", "norm1.bias");
         if (s->norms == 2)
@@ -159,7 +163,7 @@ static bool stands_at(const struct plan_layout *l, int64_t layer, enum spec_reco
 static uint64_t key_rows(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
-    uint64_t seen = add(l, (uint64_t)s->seq_len, (uint64_t)(s->xl_eval_len));
+    uint64_t seen = add(l, (uint64_t)s->run, (uint64_t)s->xl_eval_len);
     return multiply(l, (uint64_t)s->micro_batch, seen);
 }
 
@@ -217,7 +221,7 @@ static uint64_t equal_chunks(uint64_t rows, uint64_t most)
 void plan_layout_buffers(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
-    uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->seq_len);
+    uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->run);
     for (int64_t i = 0; i < s->layers; i++)
         place_layer(l, i, rows);
     place_layer(l, SHARED, rows);
@@ -230,8 +234,7 @@ void plan_layout_buffers(struct plan_layout *l)
     place_rows(l, SHARED, "branch2", rows, s->dim);
     if (s->xl_len > 0)
         place_rows(l, SHARED, "d_kv",
-                   multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->seq_len)),
-                   2 * s->dim);
+                   multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
@@ -240,11 +243,15 @@ void plan_layout_buffers(struct plan_layout *l)
     l->logit_rows = (int64_t)chunk;
     place_buffer(l, NO_LAYER, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
 
-    uint64_t inputs = multiply(l, multiply(l, (uint64_t)s->batch, (uint64_t)s->seq_len), sizeof(int32_t));
+    uint64_t batch = multiply(l, (uint64_t)s->batch, sizeof(int32_t)), inputs = multiply(l, batch, (uint64_t)s->run);
     place_buffer(l, NO_LAYER, "tokens", PLAN_INPUTS, inputs);
     place_buffer(l, NO_LAYER, "targets", PLAN_INPUTS, inputs);
     if (s->documents || s->xl_len > 0)
         place_buffer(l, NO_LAYER, "first", PLAN_INPUTS, inputs);
+    if (s->xl_len > 0 && s->run > s->seq_len)
+        place_buffer(l, NO_LAYER, "places", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->seq_len));
+    if (s->pauses > 0)
+        place_buffer(l, NO_LAYER, "pauses", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->pauses));
     for (int64_t i = 0; i < s->layers; i++) {
         place_memory(l, i, "past", s->xl_len);
         place_memory(l, i, "eval_past", s->xl_eval_len);

@@ -29,6 +29,7 @@ enum spec_precision { PRECISION_FP32, PRECISION_BF16 };
 enum spec_recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_CHEAP, RECOMPUTE_ALL }; /* by what is kept, falling */
 enum spec_optimizer { OPTIMIZER_ADAMW };
 enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum spec_pause { PAUSE_DROP, PAUSE_PREDICT_FROM_LAST };
 enum spec_nonfinite { NONFINITE_STOP, NONFINITE_SKIP };
 
 enum { MICRO_BATCH_AUTO = 0 };
@@ -62,6 +63,10 @@ struct spec {
         struct {
             int64_t len, eval_len /* 0: len */;
         } xl;
+        struct {
+            enum spec_pause mode;
+            int64_t tokens;
+        } pause;
     } memory;
     struct {
         enum spec_device device;

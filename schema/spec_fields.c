@@ -17,6 +17,7 @@ static const char *const precision_words[] = {"fp32", "bf16", NULL};
 static const char *const recompute_words[] = {"auto", "none", "cheap", "all", NULL};
 static const char *const optimizer_words[] = {"adamw", NULL};
 static const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
+static const char *const pause_words[] = {"drop", "predict_from_last", NULL};
 static const char *const nonfinite_words[] = {"stop", "skip", NULL};
 
 _Static_assert(sizeof(enum spec_ffn) == sizeof(int), "spec_value.c moves enums as int");
@@ -207,6 +208,24 @@ const struct spec_field spec_fields[] = {
      .max = 1 << 20,
      .unit = "tokens",
      .doc = "The memory's length in evaluations; 0 or null: not set, `memory.xl.len`."},
+    {.path = "memory.pause.mode",
+     WORD_AT(spec_pause, memory.pause.mode, pause_words),
+     .flags = FIELD_RESULT,
+     .fallback = "drop",
+     .unit = "",
+     .doc =
+         "What pauses are. `drop`: an embedding each, spread evenly over the window, outputs dropped. "
+         "`predict_from_last`: one embedding, behind tokens drawn at random, and the last pause behind a token makes "
+         "its prediction."},
+    {.path = "memory.pause.tokens",
+     INTEGER_AT(memory.pause.tokens),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 1 << 20,
+     .fallback = "0",
+     .unit = "pauses",
+     .doc = "Pauses in each window, at most `train.seq_len`; no tokens, they are not predicted and not counted. 0: "
+            "none."},
 
     {.path = "train.device",
      WORD_AT(spec_device, train.device, device_words),

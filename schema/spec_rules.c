@@ -71,6 +71,11 @@ static bool shorter_memory_in_evaluation(const struct spec *s)
     return s->memory.xl.eval_len > 0 && s->memory.xl.eval_len < s->memory.xl.len;
 }
 
+static bool more_pauses_than_tokens(const struct spec *s)
+{
+    return s->memory.pause.tokens > s->train.seq_len;
+}
+
 static bool one_norm_in_sequence(const struct spec *s)
 {
     return s->model.norms == 1 && !s->model.parallel_residual;
@@ -93,6 +98,8 @@ static const struct rule rules[] = {
      "an evaluation has no memory where memory.xl.len is 0"},
     {"memory.xl.eval_len", "memory.xl.len", shorter_memory_in_evaluation,
      "an evaluation's memory is at least as long as that of training"},
+    {"memory.pause.tokens", "train.seq_len", more_pauses_than_tokens,
+     "memory.pause.tokens must be at most train.seq_len"},
     {"train.on_nonfinite", "memory.xl.len", memory_keeps_nonfinite,
      "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},

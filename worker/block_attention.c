@@ -12,19 +12,22 @@ static void *past_of(const struct model *m, const struct model_layer *layer)
 {
     if (memory_length(m) == 0)
         return NULL;
-    int64_t row = m->begin / m->spec->train.seq_len, elements = 2 * m->spec->model.dim * memory_length(m);
+    int64_t elements = 2 * m->spec->model.dim * memory_length(m);
     unsigned char *past = m->evaluating ? layer->eval_past : layer->past;
-    return past + (size_t)(row * elements) * dtype_size(m->backend->storage);
+    return past + (size_t)(m->from * elements) * dtype_size(m->backend->storage);
 }
 
 static void remember(struct model *m, const struct model_layer *layer)
 {
+    int64_t tokens = m->spec->train.seq_len;
     if (memory_length(m) > 0)
         m->ops->remember(m->backend, &(struct remember_args){
                                          .batch = m->batch,
-                                         .seq = m->spec->train.seq_len,
+                                         .seq = m->plan->run,
                                          .width = m->spec->model.dim,
                                          .memory = memory_length(m),
+                                         .tokens = tokens,
+                                         .places = m->places ? m->places + m->from * tokens : NULL,
                                          .qkv = layer->qkv_rows,
                                          .past = past_of(m, layer),
                                      });
@@ -34,7 +37,7 @@ static struct attention_args attention_of(const struct model *m, const struct mo
 {
     return (struct attention_args){
         .batch = m->batch,
-        .seq = m->spec->train.seq_len,
+        .seq = m->plan->run,
         .heads = m->spec->model.heads,
         .head_dim = m->plan->head_dim,
         .rotary_dims = m->plan->rotary_dims,

@@ -10,6 +10,7 @@
 #include "worker/journal_writer.h"
 #include "worker/model.h"
 #include "worker/trainer.h"
+#include "worker/window.h"
 
 /* Bits a byte = nats a token / ln 2 * tokens a byte, the last one over the split's own text; NaN when its bytes are not
  * known. */
@@ -24,19 +25,23 @@ static double bits_per_byte(const struct token_file_header *h, double loss)
 /* With a memory a batch is window i of each stream, and so are the streams of train.batch, whatever the micro-batch. */
 static int64_t count_batches(const struct trainer *t)
 {
-    if (t->plan.xl_len > 0)
+    if (spec_has_memory(&t->spec))
         return order_eval_stream_steps(&t->data, SPLIT_VAL, t->spec.train.seq_len, t->spec.train.batch);
     return order_eval_steps(&t->data, SPLIT_VAL, t->spec.train.seq_len, t->plan.micro_batch);
 }
 
-static void fill_batch(struct trainer *t, int64_t i)
+static void load_batch(struct trainer *t, int64_t i)
 {
     const struct spec *s = &t->spec;
-    if (t->plan.xl_len > 0)
+    bool streams = spec_has_memory(s);
+    if (streams)
         order_eval_stream_fill(&t->data, SPLIT_VAL, s->data.reset, s->train.seq_len, s->train.batch,
                                t->plan.xl_eval_len, i, &t->batch);
     else
         order_eval_fill(&t->data, SPLIT_VAL, s->data.reset, s->train.seq_len, t->plan.micro_batch, i, &t->batch);
+    int64_t rows = streams ? s->train.batch : t->plan.micro_batch;
+    model_choose_windows(t->model, &(struct window_key){.epoch = WINDOW_EVALUATION, .number = i * rows});
+    model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
 }
 
 int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
@@ -50,10 +55,9 @@ int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
     t->blame = END_BACKEND_ERROR;
     int64_t waited = 0;
     for (int64_t i = 0; i < steps; i++) {
-        fill_batch(t, i);
-        e->predictions += t->batch.predictions;
         model_step_begin(t->model, &(struct step_values){.step = t->step});
-        model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
+        load_batch(t, i);
+        e->predictions += t->batch.predictions;
         if (i == 0)
             model_zero_loss(t->model);
         for (int64_t row = 0; row < t->batch.rows; row += t->plan.micro_batch)

@@ -154,6 +154,10 @@ static int find_tensors(struct model *m, struct err *err)
         find_layer(&f, &m->layers[f.layer]);
     f.layer = -1;
     find_norm_weights(&f, &m->final_norm, 0, "final_norm.weight", "final_norm.bias");
+    if (m->plan->pause_rows > 0) {
+        m->pause = find_weight(&f, "pause.weight");
+        m->pauses = find_buffer(&f, "pauses");
+    }
     m->head = m->spec->model.tie_embeddings ? m->embed : find_weight(&f, "head.weight");
     find_norm_buffers(&f, &m->final_norm, "final.sum", "final.mean", "final.rstd");
     m->stream_rows = find_buffer(&f, "shared.stream");
@@ -168,6 +172,8 @@ static int find_tensors(struct model *m, struct err *err)
         m->d_kv = find_buffer(&f, "shared.d_kv");
     if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)
         m->first = find_buffer(&f, "first");
+    if (m->plan->xl_len > 0 && m->plan->run > m->spec->train.seq_len)
+        m->places = find_buffer(&f, "places");
     m->loss_sum = find_buffer(&f, "loss_sum");
     m->grad_norm = find_buffer(&f, "grad_norm");
     m->updates = find_buffer(&f, "updates");
@@ -206,6 +212,7 @@ static void *allocate_list(size_t count, size_t size)
 
 static void release_lists(struct model *m)
 {
+    window_finish(&m->window);
     free(m->layers);
     free(m->tensors);
     free(m);
@@ -232,6 +239,7 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     m->activation = ffn->activation(spec);
     m->arena = arena;
     m->norm_kind = spec->model.norm == SPEC_NORM_LAYERNORM ? NORM_LAYERNORM : NORM_RMSNORM;
+    window_init(&m->window, spec, plan);
     m->layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
     m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
     rc = find_tensors(m, err);

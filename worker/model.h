@@ -38,8 +38,12 @@ void model_step_begin(struct model *m, const struct step_values *values);
 void model_step_end(struct model *m);
 int model_step_wait(struct model *m, struct model_results *out, struct err *err);
 
+/* Which windows the next model_load has, so that pauses fall alike whenever they come; an evaluation's or an epoch's.
+ * Not needed without memory.pause. */
+struct window_key;
+void model_choose_windows(struct model *m, const struct window_key *key);
 /* rows <= train.batch sequences of seq_len; host arrays [rows*seq_len], free on return, `first` being read (and needed)
- * with data.reset document or a memory only. */
+ * with data.reset document, a memory or pauses only. */
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first);
 void model_zero_gradients(struct model *m); /* and the loss sum */
 void model_zero_loss(struct model *m);

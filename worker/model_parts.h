@@ -8,6 +8,7 @@
 #define BAKA_WORKER_MODEL_PARTS_H
 
 #include "worker/model.h"
+#include "worker/window.h"
 
 /* A parameter tensor as operators read it, and its gradient; both NULL where the model has none. The gradient alone is
  * NULL where another operator makes it. */
@@ -58,6 +59,7 @@ struct model {
     enum norm_kind norm_kind;
 
     struct weight embed, head; /* head is embed when tied */
+    struct weight pause;
     struct model_layer *layers;
     struct norm_site final_norm;
     void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
@@ -65,18 +67,21 @@ struct model {
     void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
     void *d_kv;           /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
+    int32_t *places, *pauses;          /* device: of tokens (xl) and pauses in their rows; NULL where not needed */
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
     double *loss_sum, *grad_norm;
     int64_t *updates;
 
     int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
-    int64_t begin;                    /* its first position among those loaded */
+    int64_t from, begin;              /* its first sequence and position among those loaded */
     bool evaluating;                  /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;
     struct model_results results[MODEL_STEPS_IN_FLIGHT];
     int64_t steps_begun, steps_waited;
+    struct window window; /* what model_load makes of the next windows */
+    struct window_key key;
 };
 
 /* Places of the micro-batch in what was loaded. */

@@ -76,20 +76,36 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
                                         });
 }
 
+void model_choose_windows(struct model *m, const struct window_key *key)
+{
+    m->key = *key;
+}
+
+static void upload(struct model *m, int32_t *to, const int32_t *from, int64_t count)
+{
+    if (to)
+        m->ops->upload(m->backend, to, from, (size_t)count * sizeof(int32_t));
+}
+
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
 {
-    size_t bytes = (size_t)(rows * m->spec->train.seq_len) * sizeof(int32_t);
-    m->ops->upload(m->backend, m->tokens, inputs, bytes);
-    m->ops->upload(m->backend, m->targets, targets, bytes);
-    if (m->first)
-        m->ops->upload(m->backend, m->first, first, bytes);
+    struct window *w = &m->window;
+    bool plain = m->plan->run == m->spec->train.seq_len;
+    if (!plain)
+        window_fill(w, &m->key, rows, inputs, targets, first);
+    upload(m, m->tokens, plain ? inputs : w->tokens, rows * m->plan->run);
+    upload(m, m->targets, plain ? targets : w->targets, rows * m->plan->run);
+    upload(m, m->first, plain ? first : w->first, rows * m->plan->run);
+    upload(m, m->places, w->places, rows * m->spec->train.seq_len);
+    upload(m, m->pauses, w->pauses, rows * m->spec->memory.pause.tokens);
 }
 
 static void choose_rows(struct model *m, int64_t from, int64_t rows)
 {
     m->batch = rows;
-    m->rows = rows * m->spec->train.seq_len;
-    m->begin = from * m->spec->train.seq_len;
+    m->rows = rows * m->plan->run;
+    m->from = from;
+    m->begin = from * m->plan->run;
 }
 
 const int32_t *model_tokens(const struct model *m)
@@ -113,15 +129,52 @@ static struct embed_args embedding_of(const struct model *m)
         .rows = m->rows, .dim = m->spec->model.dim, .vocab = m->plan->vocab, .tokens = model_tokens(m)};
 }
 
-/* Leaves the classifier's input in m->stream_rows. */
-static void run_layers(struct model *m)
+static struct rows_args pauses_of(const struct model *m, void *x)
+{
+    return (struct rows_args){
+        .batch = m->batch,
+        .seq = m->plan->run,
+        .dim = m->spec->model.dim,
+        .count = m->spec->memory.pause.tokens,
+        .at = m->pauses + m->from * m->spec->memory.pause.tokens,
+        .x = x,
+        .table_rows = m->plan->pause_rows,
+        .table = m->pause.value,
+        .d_table = m->pause.grad,
+        .wide = true,
+    };
+}
+
+static void embed_rows(struct model *m, void *out)
 {
     struct embed_args embed = embedding_of(m);
     embed.table = m->embed.value;
-    embed.out = m->layers[0].norm[0].sum;
+    embed.out = out;
     m->ops->embed_forward(m->backend, &embed);
+    if (m->pauses) {
+        struct rows_args pauses = pauses_of(m, out);
+        m->ops->put_rows(m->backend, &pauses);
+    }
+}
 
-    struct stream stream = {.x = embed.out};
+/* Rows that are no tokens are 0 when the embedding sees them. */
+static void embed_gradient(struct model *m, void *d_out)
+{
+    if (m->pauses) {
+        struct rows_args pauses = pauses_of(m, d_out);
+        m->ops->take_rows(m->backend, &pauses);
+    }
+    struct embed_args embed = embedding_of(m);
+    embed.d_out = d_out;
+    embed.d_table = m->embed.grad;
+    m->ops->embed_backward(m->backend, &embed);
+}
+
+/* Leaves the classifier's input in m->stream_rows. */
+static void run_layers(struct model *m)
+{
+    struct stream stream = {.x = m->layers[0].norm[0].sum};
+    embed_rows(m, m->layers[0].norm[0].sum);
     for (int64_t i = 0; i < m->spec->model.layers; i++)
         m->block->forward(m, &m->layers[i], &stream);
     norm_site_forward(m, &m->final_norm, &stream);
@@ -167,8 +220,5 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
             m->block->rebuild(m, &m->layers[i]);
         m->block->backward(m, &m->layers[i]);
     }
-    struct embed_args embed = embedding_of(m);
-    embed.d_out = m->stream_rows;
-    embed.d_table = m->embed.grad;
-    m->ops->embed_backward(m->backend, &embed);
+    embed_gradient(m, m->stream_rows);
 }

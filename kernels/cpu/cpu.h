@@ -17,6 +17,8 @@ enum { ATTENTION_MAX_HEAD_DIM = 512 };
 
 void SYM(embed_forward)(struct backend *b, const struct embed_args *a);
 void SYM(embed_backward)(struct backend *b, const struct embed_args *a);
+void SYM(put_rows)(struct backend *b, const struct rows_args *a);
+void SYM(take_rows)(struct backend *b, const struct rows_args *a);
 void SYM(norm_forward)(struct backend *b, const struct norm_forward_args *a);
 void SYM(norm_backward)(struct backend *b, const struct norm_backward_args *a);
 void SYM(linear_forward)(struct backend *b, const struct linear_args *a);

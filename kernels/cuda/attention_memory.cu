@@ -77,8 +77,8 @@ void move_rows(struct backend *b, const struct attention_args *a, int64_t seq, s
         launch(move_kernel<float>, blocks, 256, 0, cuda_stream(b), p);
 }
 
-/* A thread walks one column of one chain of positions that are equal modulo seq, upwards: in place, and nothing is read
- * after it was overwritten. */
+/* A thread walks one column of one chain of positions that are equal modulo tokens, upwards: in place, and nothing is
+ * read after it was overwritten. */
 template <class T> __global__ void remember_kernel(const remember_args a, int64_t chains, int64_t count)
 {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -87,9 +87,11 @@ template <class T> __global__ void remember_kernel(const remember_args a, int64_
     int64_t kv = 2 * a.width, column = i % kv, chain = i / kv % chains, sequence = i / kv / chains;
     T *past = (T *)a.past + sequence * a.memory * kv + column;
     const T *row = (const T *)a.qkv + sequence * a.seq * 3 * a.width + a.width + column;
-    for (int64_t j = chain; j < a.memory; j += a.seq) {
-        int64_t from = j + a.seq;
-        past[j * kv] = from < a.memory ? past[from * kv] : row[(from - a.memory) * 3 * a.width];
+    for (int64_t j = chain; j < a.memory; j += a.tokens) {
+        int64_t from = j + a.tokens, token = from - a.memory;
+        if (token >= 0 && a.places)
+            token = a.places[sequence * a.tokens + token];
+        past[j * kv] = from < a.memory ? past[from * kv] : row[token * 3 * a.width];
     }
 }
 
@@ -198,7 +200,7 @@ void attention_memory_backward(struct backend *b, const struct attention_args *a
 
 extern "C" void cuda_remember(struct backend *b, const struct remember_args *a)
 {
-    int64_t chains = a->seq < a->memory ? a->seq : a->memory, count = a->batch * chains * 2 * a->width;
+    int64_t chains = a->tokens < a->memory ? a->tokens : a->memory, count = a->batch * chains * 2 * a->width;
     if (cuda_failed(b) || count == 0)
         return;
     int64_t blocks = (count + 255) / 256;

@@ -11,6 +11,8 @@ extern "C" {
 
 void cuda_embed_forward(struct backend *b, const struct embed_args *a);
 void cuda_embed_backward(struct backend *b, const struct embed_args *a);
+void cuda_put_rows(struct backend *b, const struct rows_args *a);
+void cuda_take_rows(struct backend *b, const struct rows_args *a);
 void cuda_norm_forward(struct backend *b, const struct norm_forward_args *a);
 void cuda_norm_backward(struct backend *b, const struct norm_backward_args *a);
 void cuda_linear_forward(struct backend *b, const struct linear_args *a);

@@ -19,6 +19,8 @@
 
 OPERATOR(embed_forward, embed_args)
 OPERATOR(embed_backward, embed_args)
+OPERATOR(put_rows, rows_args)
+OPERATOR(take_rows, rows_args)
 OPERATOR(norm_forward, norm_forward_args)
 OPERATOR(norm_backward, norm_backward_args)
 OPERATOR(linear_forward, linear_args)
@@ -47,6 +49,8 @@ void cuda_fill(struct backend_ops *ops)
     ops->sync = cuda_sync;
     ops->embed_forward = call_embed_forward;
     ops->embed_backward = call_embed_backward;
+    ops->put_rows = call_put_rows;
+    ops->take_rows = call_take_rows;
     ops->norm_forward = call_norm_forward;
     ops->norm_backward = call_norm_backward;
     ops->linear_forward = call_linear_forward;

@@ -114,6 +114,7 @@ typedef void ops_make_fn(struct ops_case *c, struct ops_draw *d);
 void ops_visit(struct ops_visitor *v, ops_make_fn *make, const struct ops_shape *shape);
 void ops_each_dense(struct ops_visitor *v);
 void ops_each_attention(struct ops_visitor *v);
+void ops_each_rows(struct ops_visitor *v);
 void ops_each_loss(struct ops_visitor *v);
 void ops_each_optimizer(struct ops_visitor *v);
 

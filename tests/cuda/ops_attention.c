@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, PAST, KV, D_KV };
+enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, PAST, KV, D_KV, PLACES };
 
 static struct attention_args args_of(const struct ops_case *c, void *const *p)
 {
@@ -100,24 +100,35 @@ static void make_attention(struct ops_case *c, struct ops_draw *d)
     c->call = call_backward;
 }
 
+/* rows: the tokens among a sequence's positions; all of them where it is 0. */
 static void call_remember(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
 {
     (void)keep;
     const struct ops_shape *s = &c->shape;
-    b->ops->remember(
-        b,
-        &(struct remember_args){
-            .batch = s->batch, .seq = s->seq, .width = s->width, .memory = s->memory, .qkv = p[QKV], .past = p[PAST]});
+    const struct remember_args a = {.batch = s->batch,
+                                    .seq = s->seq,
+                                    .width = s->width,
+                                    .memory = s->memory,
+                                    .tokens = s->rows ? s->rows : s->seq,
+                                    .places = p[PLACES],
+                                    .qkv = p[QKV],
+                                    .past = p[PAST]};
+    b->ops->remember(b, &a);
 }
 
 static void make_remember(struct ops_case *c, struct ops_draw *d)
 {
     const struct ops_shape *s = &c->shape;
     c->operator_name = "remember";
-    snprintf(c->name, sizeof c->name, "remember %lld of %lldx%lld, width %lld", (long long)s->memory,
-             (long long)s->batch, (long long)s->seq, (long long)s->width);
+    snprintf(c->name, sizeof c->name, "remember %lld of %lldx%lld, %lld tokens, width %lld", (long long)s->memory,
+             (long long)s->batch, (long long)s->seq, (long long)s->rows, (long long)s->width);
     ops_in(c, d, QKV, "qkv", OPS_STORAGE, s->batch * s->seq * 3 * s->width, 1);
     ops_changed(c, d, PAST, "past", OPS_STORAGE, s->batch * s->memory * 2 * s->width, 1);
+    if (s->rows) {
+        ops_in(c, d, PLACES, "places", OPS_INT, s->batch * s->rows, 0);
+        for (int64_t i = 0; i < s->batch * s->rows; i++)
+            ops_set(c, PLACES, i, (double)(i % s->rows + (i % s->rows > s->rows / 2 ? s->seq - s->rows : 0)));
+    }
     c->call = call_remember;
 }
 
@@ -142,6 +153,8 @@ static void each_memory(struct ops_visitor *v)
             ops_visit(v, make_attention, &s);
         }
         s.width = s.heads * s.head_dim;
+        ops_visit(v, make_remember, &s);
+        s.rows = s.seq - s.seq / 4;
         ops_visit(v, make_remember, &s);
     }
 }

@@ -30,6 +30,8 @@ static const struct {
     {"attention_forward", 1e-5, 1e-2},
     {"attention_backward", 1e-5, 1e-2},
     {"remember", 0, 0},
+    {"put_rows", 0, 0},
+    {"take_rows", 1e-5, 4e-3},
     {"classifier", 1e-5, 1e-2},
     {"grad_norm", 1e-6, 1e-6},
     {"adamw", 1e-5, 1e-5},

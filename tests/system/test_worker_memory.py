@@ -64,6 +64,18 @@ class Memory(WorkerCase):
         self.assertEqual([e[5] for e in plain.curve("eval")], [e[5] for e in memory.curve("eval")])
         self.assertLess(memory.curve("eval")[-1][3], plain.curve("eval")[-1][3] - 0.05)
 
+    def test_pauses(self):
+        for mode in ("drop", "predict_from_last"):
+            pauses = {"memory": {"pause": {"mode": mode, "tokens": 4}}, "train": {"micro_batch": 3}}
+            whole = self.resumes(pauses)
+            plain = self.whole({"train": {"micro_batch": 3}})
+            for kind, number in (("step", 2), ("eval", 5)):  # a prediction a token, pauses or not
+                self.assertEqual([r[number] for r in whole.curve(kind)], [r[number] for r in plain.curve(kind)])
+            self.assertLess(whole.curve("eval")[-1][3], 0.6 * whole.curve()[0][3])
+
+    def test_xl_with_pauses(self):
+        self.resumes(merged(XL, {"memory": {"pause": {"mode": "predict_from_last", "tokens": 3}}}))
+
     def test_order_follows_from_the_memory(self):
         self.same(self.whole(XL), self.whole(merged(XL, {"data": {"order": "stream"}})))
         r = Run(self.home, "shuffled", merged(merged(SPEC, XL), {"data": {"order": "shuffle"}}))

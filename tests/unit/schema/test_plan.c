@@ -166,6 +166,41 @@ static void a_memory_is_counted(void **state)
     plan_finish(&plain);
 }
 
+static void pauses_are_counted(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 2, 2);
+    s.train.seq_len = 5;
+    s.train.batch = 4;
+    s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
+    struct plan plain = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 8;
+    struct plan longer = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 5;
+    s.memory.pause.tokens = 3;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.run, 8);
+    assert_int_equal(p.params, plain.params + 3 * 6);
+    assert_true(plan_find_parameter(&p, "pause.weight")->decay);
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS], longer.bytes.by_class[PLAN_ACTIVATIONS]);
+    assert_int_equal(p.bytes.by_class[PLAN_INPUTS], longer.bytes.by_class[PLAN_INPUTS] + up(4 * 3 * 4));
+    double head = 6.0 * 11 * 6;
+    assert_float_equal(p.flops_per_token, head + (longer.flops_per_token - head) * 8 / 5, 1e-9 * p.flops_per_token);
+    plan_finish(&p);
+    s.memory.pause.mode = PAUSE_PREDICT_FROM_LAST;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.params, plain.params + 6);
+    plan_finish(&p);
+    s.memory.xl.len = 4;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(plan_find_buffer(&p, "layers.0.kv")->bytes, 2 * (8 + 4) * 12 * 8);
+    assert_int_equal(plan_find_buffer(&p, "places")->bytes, 4 * 5 * 4);
+    plan_finish(&p);
+    plan_finish(&longer);
+    plan_finish(&plain);
+}
+
 static uint64_t rows_of(const int *widths, uint64_t rows)
 {
     uint64_t bytes = 0;
@@ -663,6 +698,7 @@ int main(void)
         cmocka_unit_test(flops_count_products_head_and_half_of_attention),
         cmocka_unit_test(arena_is_what_a_count_by_hand_gives),
         cmocka_unit_test(a_memory_is_counted),
+        cmocka_unit_test(pauses_are_counted),
         cmocka_unit_test(each_policy_keeps_what_it_says),
         cmocka_unit_test(tensors_fill_the_arena_without_overlap),
         cmocka_unit_test(match_gives_two_thirds_of_the_width),

@@ -117,6 +117,8 @@ static void test_rules(void **state)
     refused(D "\"memory\":{\"xl\":{\"eval_len\":9,\"len\":10}}}", "memory.xl.eval_len", "at least as long");
     refused(D "\"memory\":{\"xl\":{\"len\":10}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
             "train.on_nonfinite is skip and memory.xl.len is 10");
+    refused(D "\"memory\":{\"pause\":{\"tokens\":129}}}", "memory.pause.tokens",
+            "memory.pause.tokens is 129 and train.seq_len is 128");
     refused(D "\"train\":{\"micro_batch\":9}}", "train.micro_batch", "at most train.batch");
     refused(D "\"train\":{\"precision\":\"bf16\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"precision\":\"bf16\",\"device\":\"cpu\"}}", "train.precision", "the CPU is fp32 only");

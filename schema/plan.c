@@ -85,7 +85,8 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         .parallel = s->model.parallel_residual,
         .documents = s->data.reset == RESET_DOCUMENT,
         .norms = (int)s->model.norms,
-        .run = s->train.seq_len + s->memory.pause.tokens,
+        .rmt_tokens = s->memory.rmt.tokens,
+        .segments = s->memory.rmt.bptt > 1 ? s->memory.rmt.bptt : 1,
         .pauses = s->memory.pause.tokens,
         .pause_rows = s->memory.pause.mode == PAUSE_DROP ? s->memory.pause.tokens : s->memory.pause.tokens > 0,
         .xl_len = s->memory.xl.len,
@@ -108,6 +109,9 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         rc = check_range("memory.xl.len", h.xl_len, err);
     if (rc == 0 && h.xl_eval_len > 0)
         rc = check_range("memory.xl.eval_len", h.xl_eval_len, err);
+    if (rc == 0 && h.rmt_tokens > 0)
+        rc = check_range("memory.rmt.tokens", h.rmt_tokens, err);
+    h.run = rc == 0 ? h.seq_len / h.segments + h.pauses + 2 * h.rmt_tokens : 0;
     int64_t d_ff = s->model.d_ff == 0 && rc == 0 ? 4 * h.dim : s->model.d_ff;
     if (rc == 0)
         rc = check_range("model.d_ff", d_ff, err);
@@ -318,7 +322,7 @@ static double count_flops(const struct plan_layout *l)
     const struct plan_shape *s = l->shape;
     double layers = 6.0 * (double)(l->params_in_products - l->params_in_head);
     double attention = (6.0 * (double)s->run + 8.0 * (double)s->xl_len) * (double)s->layers * (double)s->dim;
-    return 6.0 * (double)l->params_in_head + (layers + attention) * (double)s->run / (double)s->seq_len;
+    return 6.0 * (double)l->params_in_head + (layers + attention) * (double)(s->run * s->segments) / (double)s->seq_len;
 }
 
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err)
@@ -358,7 +362,9 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .d_ff = shape.d_ff,
         .ffn_gated = shape.ffn_gated,
         .head_dim = shape.head_dim,
+        .segments = shape.segments,
         .run = shape.run,
+        .rmt_tokens = shape.rmt_tokens,
         .pause_rows = shape.pause_rows,
         .xl_len = shape.xl_len,
         .xl_eval_len = shape.xl_eval_len,

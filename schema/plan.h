@@ -32,7 +32,7 @@ enum plan_class {
 enum plan_init { INIT_ZERO, INIT_ONE, INIT_NORMAL };
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
- * "head.weight" (absent when tied), ..., "pause.weight" (with pauses). */
+ * "head.weight" (absent when tied), ..., "pause.weight" (with pauses), "rmt.weight". */
 struct plan_parameter {
     char name[64];
     int64_t rows, cols; /* cols 1 for vectors */
@@ -74,7 +74,9 @@ struct plan {
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
-    int64_t run;                   /* positions of a window: its tokens, and what is none */
+    int64_t segments;              /* of a window, which the model computes one after the other */
+    int64_t run;                   /* positions of a segment: its tokens, and what is none */
+    int64_t rmt_tokens;            /* memory positions at either end of a segment */
     int64_t pause_rows;            /* of pause.weight */
     int64_t xl_len, xl_eval_len;   /* positions of the memory, in training and in evaluations; 0: none */
     int64_t micro_batch;           /* sequences */
@@ -85,7 +87,8 @@ struct plan {
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
      * the tied embedding; the embedding look-up, biases and norms out) + 6 * layers * dim * seq_len (attention's two
      * products over the causal half) + 8 * layers * dim * xl_len (a whole memory, whose own gradients nobody needs).
-     * Positions that are no tokens count for the tokens: all but the head run / seq_len times, over rows of run.
+     * Positions that are no tokens count for the tokens: all but the head run * segments / seq_len times, over rows of
+     * run.
      * The model's, whatever is computed twice: MFU counts useful work. */
     double flops_per_token;
     struct {
@@ -123,7 +126,8 @@ enum {
  * the last layer the backward pass finds it as the forward pass left it. More "shared.*" buffers serve all layers:
  * stream (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the
  * branches, then gradients of their inputs), wide (gradients of qkv and of the hidden). With an xl memory a layer also
- * needs the rotated keys and values, "kv", and has "past" and "eval_past", memories of train.batch rows. */
+ * needs the rotated keys and values, "kv", and has "past" and "eval_past", memories of train.batch rows. Activations
+ * are those of all segments, one after the other in equal parts of a buffer. */
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err);
 void plan_finish(struct plan *p);
 const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name);

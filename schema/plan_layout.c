@@ -96,6 +96,8 @@ void plan_layout_parameters(struct plan_layout *l)
                     std);
     if (s->pause_rows > 0)
         place_parameter(l, NO_LAYER, "pause.weight", s->pause_rows, s->dim, LOOKED_UP, INIT_NORMAL, std);
+    if (s->rmt_tokens > 0)
+        place_parameter(l, NO_LAYER, "rmt.weight", s->rmt_tokens, s->dim, LOOKED_UP, INIT_NORMAL, std);
     for (int64_t i = 0; i < s->layers; i++) {
         place_norm(l, i, "norm1.weight", "norm1.bias");
         if (s->norms == 2)
@@ -139,16 +141,23 @@ static void place_buffer(struct plan_layout *l, int64_t layer, const char *name,
     l->end = add(l, l->end, aligned);
 }
 
+/* One part for each segment of a window. */
+static void place_parts(struct plan_layout *l, int64_t layer, const char *name, uint64_t bytes)
+{
+    uint64_t parts = (uint64_t)l->shape->segments;
+    place_buffer(l, layer, name, PLAN_ACTIVATIONS, parts > 1 ? multiply(l, parts, align(l, bytes)) : bytes);
+}
+
 /* Rows of `width` elements, one a position of the micro-batch. */
 static void place_rows(struct plan_layout *l, int64_t layer, const char *name, uint64_t rows, int64_t width)
 {
     uint64_t count = multiply(l, rows, (uint64_t)width);
-    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->storage_bytes));
+    place_parts(l, layer, name, multiply(l, count, l->device->storage_bytes));
 }
 
 static void place_statistics(struct plan_layout *l, int64_t layer, const char *name, uint64_t count)
 {
-    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->wide_bytes));
+    place_parts(l, layer, name, multiply(l, count, l->device->wide_bytes));
 }
 
 /* True when a tensor that is rebuilt from the policy `from` on stands at `layer`: with each layer that keeps it, else
@@ -167,10 +176,10 @@ static uint64_t key_rows(struct plan_layout *l)
     return multiply(l, (uint64_t)s->micro_batch, seen);
 }
 
-static void place_memory(struct plan_layout *l, int64_t i, const char *name, int64_t len)
+static void place_memory(struct plan_layout *l, int64_t i, const char *name, int64_t len, int64_t width)
 {
     uint64_t rows = multiply(l, (uint64_t)l->shape->batch, (uint64_t)len);
-    uint64_t count = multiply(l, rows, 2 * (uint64_t)l->shape->dim);
+    uint64_t count = multiply(l, rows, (uint64_t)width);
     if (len > 0)
         place_buffer(l, i, name, PLAN_MEMORY, multiply(l, count, l->device->storage_bytes));
 }
@@ -229,6 +238,8 @@ void plan_layout_buffers(struct plan_layout *l)
     if (s->layernorm)
         place_statistics(l, NO_LAYER, "final.mean", rows);
     place_statistics(l, NO_LAYER, "final.rstd", rows);
+    if (s->rmt_tokens > 0)
+        place_rows(l, SHARED, "d_memory", multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->rmt_tokens), s->dim);
     place_rows(l, SHARED, "stream", rows, s->dim);
     place_rows(l, SHARED, "branch1", rows, s->dim);
     place_rows(l, SHARED, "branch2", rows, s->dim);
@@ -243,19 +254,22 @@ void plan_layout_buffers(struct plan_layout *l)
     l->logit_rows = (int64_t)chunk;
     place_buffer(l, NO_LAYER, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
 
-    uint64_t batch = multiply(l, (uint64_t)s->batch, sizeof(int32_t)), inputs = multiply(l, batch, (uint64_t)s->run);
+    uint64_t batch = multiply(l, (uint64_t)s->batch, sizeof(int32_t)),
+             inputs = multiply(l, multiply(l, batch, (uint64_t)s->run), (uint64_t)s->segments);
     place_buffer(l, NO_LAYER, "tokens", PLAN_INPUTS, inputs);
     place_buffer(l, NO_LAYER, "targets", PLAN_INPUTS, inputs);
     if (s->documents || s->xl_len > 0)
         place_buffer(l, NO_LAYER, "first", PLAN_INPUTS, inputs);
-    if (s->xl_len > 0 && s->run > s->seq_len)
+    if (s->xl_len > 0 && (s->pauses > 0 || s->rmt_tokens > 0))
         place_buffer(l, NO_LAYER, "places", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->seq_len));
     if (s->pauses > 0)
         place_buffer(l, NO_LAYER, "pauses", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->pauses));
     for (int64_t i = 0; i < s->layers; i++) {
-        place_memory(l, i, "past", s->xl_len);
-        place_memory(l, i, "eval_past", s->xl_eval_len);
+        place_memory(l, i, "past", s->xl_len, 2 * s->dim);
+        place_memory(l, i, "eval_past", s->xl_eval_len, 2 * s->dim);
     }
+    place_memory(l, NO_LAYER, "rmt.state", s->rmt_tokens, s->dim);
+    place_memory(l, NO_LAYER, "rmt.eval_state", s->rmt_tokens, s->dim);
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));

@@ -13,7 +13,8 @@
 struct plan_shape {
     int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
     bool ffn_gated, layernorm, bias, tied, parallel, documents;
-    int64_t run, pauses, pause_rows; /* positions and pauses of a window */
+    int64_t segments, rmt_tokens;    /* of a window; at either end of a segment */
+    int64_t run, pauses, pause_rows; /* positions of a segment, pauses of a window */
     int norms;                       /* 1 or 2 a block */
     int64_t xl_len, xl_eval_len;     /* xl_eval_len >= xl_len */
     enum spec_recompute recompute;   /* not auto */

@@ -64,6 +64,9 @@ struct spec {
             int64_t len, eval_len /* 0: len */;
         } xl;
         struct {
+            int64_t tokens, bptt;
+        } rmt;
+        struct {
             enum spec_pause mode;
             int64_t tokens;
         } pause;

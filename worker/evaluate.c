@@ -40,7 +40,8 @@ static void load_batch(struct trainer *t, int64_t i)
     else
         order_eval_fill(&t->data, SPLIT_VAL, s->data.reset, s->train.seq_len, t->plan.micro_batch, i, &t->batch);
     int64_t rows = streams ? s->train.batch : t->plan.micro_batch;
-    model_choose_windows(t->model, &(struct window_key){.epoch = WINDOW_EVALUATION, .number = i * rows});
+    model_choose_windows(t->model,
+                         &(struct window_key){.epoch = WINDOW_EVALUATION, .number = i * rows, .fresh = i == 0});
     model_load(t->model, t->batch.rows, t->batch.inputs, t->batch.targets, t->batch.first);
 }
 

@@ -39,7 +39,7 @@ void model_step_end(struct model *m);
 int model_step_wait(struct model *m, struct model_results *out, struct err *err);
 
 /* Which windows the next model_load has, so that pauses fall alike whenever they come; an evaluation's or an epoch's.
- * Not needed without memory.pause. */
+ * Not needed without memory.pause and memory.rmt. */
 struct window_key;
 void model_choose_windows(struct model *m, const struct window_key *key);
 /* rows <= train.batch sequences of seq_len; host arrays [rows*seq_len], free on return, `first` being read (and needed)
@@ -57,7 +57,7 @@ void model_forward(struct model *m, int64_t from, int64_t rows);
 void model_update(struct model *m);
 
 /* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), then the memory of
- * training ("layers.3.past"). */
+ * training ("layers.3.past", "rmt.state"). */
 int model_state_count(const struct model *m);
 struct model_tensor {
     char name[72];

@@ -47,6 +47,15 @@ struct stream {
     const void *add[2];
 };
 
+/* Where the activations of one segment of a window stand. */
+struct model_segment {
+    struct model_layer *layers;
+    struct norm_site final_norm;
+    void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
+    void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
+    void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
+};
+
 struct model {
     const struct spec *spec;
     const struct plan *plan;
@@ -59,13 +68,14 @@ struct model {
     enum norm_kind norm_kind;
 
     struct weight embed, head; /* head is embed when tied */
-    struct weight pause;
-    struct model_layer *layers;
+    struct weight pause, rmt;
+    struct model_segment *segments; /* plan->segments */
+    struct model_layer *layers;     /* these are of the segment in work, as in struct model_segment */
     struct norm_site final_norm;
-    void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
-    void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
-    void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
-    void *d_kv;           /* xl: [batch,memory+seq,2d] scratch */
+    void *stream_rows, *branch_rows[2], *wide_rows;
+    void *rmt_state, *rmt_eval_state; /* [train.batch*rmt_tokens,d] what comes next into a row's memory */
+    void *d_memory;                   /* [batch*rmt_tokens,d] gradient of a segment's memory */
+    void *d_kv;                       /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
     int32_t *places, *pauses;          /* device: of tokens (xl) and pauses in their rows; NULL where not needed */
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
@@ -73,7 +83,8 @@ struct model {
     int64_t *updates;
 
     int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
-    int64_t from, begin;              /* its first sequence and position among those loaded */
+    int64_t loaded;                   /* sequences */
+    int64_t from, begin;              /* its first sequence, and position of the segment in work, among those loaded */
     bool evaluating;                  /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
@@ -84,7 +95,9 @@ struct model {
     struct window_key key;
 };
 
-/* Places of the micro-batch in what was loaded. */
+/* Makes it the one in work, within the rows in work. */
+void model_choose_segment(struct model *m, int64_t segment);
+/* Places of the micro-batch's segment in what was loaded. */
 const int32_t *model_tokens(const struct model *m);
 const int32_t *model_targets(const struct model *m);
 const int32_t *model_first(const struct model *m); /* NULL: nothing before a row's position is hidden */

@@ -6,6 +6,7 @@
  * classifier's and the look-up's gradient in one tensor.
  */
 #include "worker/model_parts.h"
+#include "worker/model_rmt.h"
 
 /* GPT-NeoX's layernorm_epsilon; RMSNorm uses the same. */
 static const double norm_eps = 1e-5;
@@ -90,22 +91,36 @@ static void upload(struct model *m, int32_t *to, const int32_t *from, int64_t co
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
 {
     struct window *w = &m->window;
-    bool plain = m->plan->run == m->spec->train.seq_len;
+    bool plain = window_is_plain(m->plan);
+    int64_t positions = rows * m->plan->run * m->plan->segments;
+    m->loaded = rows;
     if (!plain)
         window_fill(w, &m->key, rows, inputs, targets, first);
-    upload(m, m->tokens, plain ? inputs : w->tokens, rows * m->plan->run);
-    upload(m, m->targets, plain ? targets : w->targets, rows * m->plan->run);
-    upload(m, m->first, plain ? first : w->first, rows * m->plan->run);
+    upload(m, m->tokens, plain ? inputs : w->tokens, positions);
+    upload(m, m->targets, plain ? targets : w->targets, positions);
+    upload(m, m->first, plain ? first : w->first, positions);
     upload(m, m->places, w->places, rows * m->spec->train.seq_len);
     upload(m, m->pauses, w->pauses, rows * m->spec->memory.pause.tokens);
 }
 
-static void choose_rows(struct model *m, int64_t from, int64_t rows)
+static void choose_rows(struct model *m, int64_t from, int64_t rows, bool evaluating)
 {
     m->batch = rows;
     m->rows = rows * m->plan->run;
     m->from = from;
-    m->begin = from * m->plan->run;
+    m->evaluating = evaluating;
+}
+
+void model_choose_segment(struct model *m, int64_t segment)
+{
+    const struct model_segment *s = &m->segments[segment];
+    m->layers = s->layers;
+    m->final_norm = s->final_norm;
+    m->stream_rows = s->stream_rows;
+    m->branch_rows[0] = s->branch_rows[0];
+    m->branch_rows[1] = s->branch_rows[1];
+    m->wide_rows = s->wide_rows;
+    m->begin = (segment * m->loaded + m->from) * m->plan->run;
 }
 
 const int32_t *model_tokens(const struct model *m)
@@ -145,7 +160,7 @@ static struct rows_args pauses_of(const struct model *m, void *x)
     };
 }
 
-static void embed_rows(struct model *m, void *out)
+static void embed_rows(struct model *m, int64_t segment, void *out)
 {
     struct embed_args embed = embedding_of(m);
     embed.table = m->embed.value;
@@ -155,6 +170,8 @@ static void embed_rows(struct model *m, void *out)
         struct rows_args pauses = pauses_of(m, out);
         m->ops->put_rows(m->backend, &pauses);
     }
+    if (m->rmt_state)
+        model_rmt_read(m, segment, out);
 }
 
 /* Rows that are no tokens are 0 when the embedding sees them. */
@@ -171,10 +188,10 @@ static void embed_gradient(struct model *m, void *d_out)
 }
 
 /* Leaves the classifier's input in m->stream_rows. */
-static void run_layers(struct model *m)
+static void run_layers(struct model *m, int64_t segment)
 {
     struct stream stream = {.x = m->layers[0].norm[0].sum};
-    embed_rows(m, m->layers[0].norm[0].sum);
+    embed_rows(m, segment, m->layers[0].norm[0].sum);
     for (int64_t i = 0; i < m->spec->model.layers; i++)
         m->block->forward(m, &m->layers[i], &stream);
     norm_site_forward(m, &m->final_norm, &stream);
@@ -200,19 +217,21 @@ static void run_classifier(struct model *m, void *dx)
 
 void model_forward(struct model *m, int64_t from, int64_t rows)
 {
-    choose_rows(m, from, rows);
-    m->evaluating = true;
-    run_layers(m);
-    run_classifier(m, NULL);
+    choose_rows(m, from, rows, true);
+    for (int64_t g = 0; g < m->plan->segments; g++) {
+        model_choose_segment(m, g);
+        run_layers(m, g);
+        run_classifier(m, NULL);
+    }
+    if (m->rmt_state)
+        model_rmt_write(m);
 }
 
-void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+static void segment_backward(struct model *m, int64_t segment)
 {
-    choose_rows(m, from, rows);
-    m->evaluating = false;
-    run_layers(m);
     run_classifier(m, m->branch_rows[0]);
-
+    if (segment + 1 < m->plan->segments)
+        model_rmt_add_gradient(m, m->branch_rows[0]);
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);
     int64_t last = m->spec->model.layers - 1;
     for (int64_t i = last; i >= 0; i--) {
@@ -220,5 +239,22 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
             m->block->rebuild(m, &m->layers[i]);
         m->block->backward(m, &m->layers[i]);
     }
+    if (m->rmt_state)
+        model_rmt_take_gradient(m, segment, m->stream_rows);
     embed_gradient(m, m->stream_rows);
+}
+
+void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+{
+    choose_rows(m, from, rows, false);
+    for (int64_t g = 0; g < m->plan->segments; g++) {
+        model_choose_segment(m, g);
+        run_layers(m, g);
+    }
+    if (m->rmt_state)
+        model_rmt_write(m);
+    for (int64_t g = m->plan->segments - 1; g >= 0; g--) {
+        model_choose_segment(m, g);
+        segment_backward(m, g);
+    }
 }

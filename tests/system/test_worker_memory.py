@@ -76,6 +76,16 @@ class Memory(WorkerCase):
     def test_xl_with_pauses(self):
         self.resumes(merged(XL, {"memory": {"pause": {"mode": "predict_from_last", "tokens": 3}}}))
 
+    def test_rmt(self):
+        for bptt in (1, 4):
+            whole = self.resumes({"memory": {"rmt": {"tokens": 3, "bptt": bptt}}, "train": {"micro_batch": 3}})
+            tensors, _ = read_safetensors(whole.dir / whole.newest() / "model.safetensors")
+            self.assertEqual(tensors["rmt.state"][:2], ("F32", [4 * 3, 32]))
+            self.assertLess(whole.curve("eval")[-1][3], 0.6 * whole.curve()[0][3])
+
+    def test_all_together(self):
+        self.resumes(merged(XL, {"memory": {"rmt": {"tokens": 2}, "pause": {"tokens": 3}}}))
+
     def test_order_follows_from_the_memory(self):
         self.same(self.whole(XL), self.whole(merged(XL, {"data": {"order": "stream"}})))
         r = Run(self.home, "shuffled", merged(merged(SPEC, XL), {"data": {"order": "shuffle"}}))

@@ -201,6 +201,33 @@ static void pauses_are_counted(void **state)
     plan_finish(&plain);
 }
 
+static void a_recurrent_memory_is_counted(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 2, 2);
+    s.train.batch = 4;
+    s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
+    s.train.seq_len = 9; /* a segment with its memory */
+    struct plan segment = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 10;
+    s.memory.rmt.tokens = 2;
+    s.memory.rmt.bptt = 2;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.segments, 2);
+    assert_int_equal(p.run, 9);
+    assert_int_equal(p.params, segment.params + 2 * 6);
+    assert_int_equal(p.logit_rows, segment.logit_rows);
+    assert_int_equal(p.bytes.by_class[PLAN_MEMORY], 2 * up(4 * 2 * 6 * 8));
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS],
+                     2 * (segment.bytes.by_class[PLAN_ACTIVATIONS] + up(2 * 2 * 6 * 8)));
+    assert_int_equal(plan_find_buffer(&p, "tokens")->bytes, 4 * 18 * 4);
+    double head = 6.0 * 11 * 6;
+    assert_float_equal(p.flops_per_token, head + (segment.flops_per_token - head) * 18 / 10, 1e-9 * p.flops_per_token);
+    plan_finish(&p);
+    plan_finish(&segment);
+}
+
 static uint64_t rows_of(const int *widths, uint64_t rows)
 {
     uint64_t bytes = 0;
@@ -699,6 +726,7 @@ int main(void)
         cmocka_unit_test(arena_is_what_a_count_by_hand_gives),
         cmocka_unit_test(a_memory_is_counted),
         cmocka_unit_test(pauses_are_counted),
+        cmocka_unit_test(a_recurrent_memory_is_counted),
         cmocka_unit_test(each_policy_keeps_what_it_says),
         cmocka_unit_test(tensors_fill_the_arena_without_overlap),
         cmocka_unit_test(match_gives_two_thirds_of_the_width),

@@ -49,7 +49,8 @@ static void test_canonical_text(void **state)
     assert_string_equal(
         text,
         "{\"data\":{\"name\":\"d\",\"order\":\"shuffle\",\"reset\":\"epoch\"},"
-        "\"memory\":{\"pause\":{\"mode\":\"drop\",\"tokens\":0},\"xl\":{\"eval_len\":null,\"len\":0}},\"model\":{"
+        "\"memory\":{\"pause\":{\"mode\":\"drop\",\"tokens\":0},\"rmt\":{\"bptt\":1,\"tokens\":0},\"xl\":{\"eval_len\":"
+        "null,\"len\":0}},\"model\":{"
         "\"bias\":true,\"d_ff\":512,"
         "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"d\":8},\"gelu\":\"erf\",\"match\":\"none\",\"type\":\"gelu\"},"
         "\"heads\":4,\"layers\":4,\"norm\":\"layernorm\",\"norms\":2,\"parallel_residual\":true,\"rotary_base\":10000,"

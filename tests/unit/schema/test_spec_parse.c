@@ -117,6 +117,20 @@ static void test_rules(void **state)
     refused(D "\"memory\":{\"xl\":{\"eval_len\":9,\"len\":10}}}", "memory.xl.eval_len", "at least as long");
     refused(D "\"memory\":{\"xl\":{\"len\":10}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
             "train.on_nonfinite is skip and memory.xl.len is 10");
+    refused("{\"data\":{\"name\":\"d\",\"order\":\"shuffle\"},\"memory\":{\"rmt\":{\"tokens\":4}}}", "data.order",
+            "data.order is shuffle and memory.rmt.tokens is 4");
+    refused("{\"data\":{\"name\":\"d\",\"reset\":\"document\"},\"memory\":{\"rmt\":{\"tokens\":4}}}", "data.reset",
+            "data.reset is document and memory.rmt.tokens is 4");
+    refused(D "\"memory\":{\"rmt\":{\"bptt\":2}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.rmt.tokens is 0");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":3}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 3 and train.seq_len is 128");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":2},\"xl\":{\"len\":8}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.xl.len is 8");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":2},\"pause\":{\"tokens\":8}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.pause.tokens is 8");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
+            "train.on_nonfinite is skip and memory.rmt.tokens is 4");
     refused(D "\"memory\":{\"pause\":{\"tokens\":129}}}", "memory.pause.tokens",
             "memory.pause.tokens is 129 and train.seq_len is 128");
     refused(D "\"train\":{\"micro_batch\":9}}", "train.micro_batch", "at most train.batch");

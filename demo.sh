@@ -69,5 +69,5 @@ bakactl submit configs/demo.json --sweep model.ffn.type=gelu,swiglu,elephant_glu
 step "Who won: bakactl compare demo --svg $out/compare.svg"
 bakactl compare demo --svg "$out/compare.svg"
 
-printf '\nThe picture: %s\nAll of it again, later: build/daemon/bakad --home %s & build/cli/bakactl --home %s compare demo\n' \
+printf '\nThe picture: %s\nAll of it again, later:\n  build/daemon/bakad --home %s &\n  build/cli/bakactl --home %s compare demo\n' \
   "$PWD/$out/compare.svg" "$home" "$home"

@@ -85,6 +85,13 @@ int file_read_all(const char *path, size_t max_size, char **out, size_t *out_siz
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, errno, "cannot open %s", path);
+    int rc = file_read_fd(fd, path, max_size, out, out_size, err);
+    close(fd);
+    return rc;
+}
+
+int file_read_fd(int fd, const char *path, size_t max_size, char **out, size_t *out_size, struct err *err)
+{
     struct stat st;
     int rc = 0;
     char *buffer = NULL;
@@ -140,7 +147,6 @@ int file_read_all(const char *path, size_t max_size, char **out, size_t *out_siz
     buffer = NULL;
 done:
     free(buffer);
-    close(fd);
     return rc;
 }
 

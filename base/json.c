@@ -51,6 +51,23 @@ void json_number_text17(double value, char out[JSON_NUMBER_SIZE])
         snprintf(out, JSON_NUMBER_SIZE, "%.17g", value);
 }
 
+static bool is_written_as_zero(const char *text)
+{
+    return strchr("eE", text[strcspn(text, "123456789eE")]) != NULL; /* the text's end is found too */
+}
+
+int json_number_read(const char *text, double *out)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || strspn(text, "+-.0123456789eE") != strlen(text))
+        return -ERR_INVALID;
+    if (!isfinite(value) || (value == 0 && !is_written_as_zero(text)))
+        return -ERR_TOO_LARGE;
+    *out = value;
+    return 0;
+}
+
 /* True when cJSON's own printer gives the number exactly. */
 static bool cjson_prints_exactly(double value)
 {

@@ -29,6 +29,10 @@ int json_parse(const char *text, size_t size, const struct json_limits *limits, 
  * Shortest decimal that reads back as the same double ("0.1", "1e-05"); at most 17 significant digits. Non-finite
  * values give nan, inf, -inf without quotes. */
 void json_number_text(double value, char out[JSON_NUMBER_SIZE]);
+/* The whole text as a decimal number; more forms than JSON's are read: a plus, zeros before it, a point without digits
+ * on one side. 0, -ERR_INVALID where it is none, -ERR_TOO_LARGE where a double cannot hold it: infinite, as 1e400, or
+ * rounded to 0 without being 0, as 1e-400. */
+int json_number_read(const char *text, double *out);
 /* Exactly 17 significant digits, "%.17g". */
 void json_number_text17(double value, char out[JSON_NUMBER_SIZE]);
 /* Adds a number that survives exactly, also through cJSON's own printers (as raw text where they would lose digits; the

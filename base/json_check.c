@@ -4,7 +4,6 @@
 #include "base/json_check.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -333,8 +332,9 @@ static int check_number(struct check *c)
                       (int)JSON_NUMBER_LENGTH);
     memcpy(copy, from, (size_t)(at - from));
     copy[at - from] = 0;
-    if (!isfinite(strtod(copy, NULL)))
-        return refuse(c, from, "%s is beyond the range of a double (about 1.8e308)", copy);
+    double value;
+    if (json_number_read(copy, &value) < 0)
+        return refuse(c, from, "%s is beyond the range of a double (about 4.9e-324 to 1.8e308)", copy);
     c->at = at;
     return 0;
 }

@@ -2,11 +2,11 @@
 #include "cli/args.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json.h"
 
 enum { NAMES_MAX = 128, WORD_MAX = 64 };
 
@@ -229,10 +229,8 @@ int args_double(const struct args *a, const char *name, double min, double limit
     const char *text = args_value(a, name);
     if (!text)
         return 0;
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
-    if (end == text || *end || !isfinite(v) || v < min || v >= limit)
+    double v;
+    if (json_number_read(text, &v) || v < min || v >= limit)
         return err_set(err, ERR_INVALID, "%s %s: a number of at least %g and below %g is needed", name, text, min,
                        limit);
     *out = v;

@@ -20,32 +20,40 @@ static int change_one(struct client *client, const char *ref, const char *action
     return rc;
 }
 
+static void print_change(const cJSON *run)
+{
+    bool waiting = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
+    printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"),
+           waiting ? "stops after its step and a checkpoint" : run_text(run, "state"));
+}
+
 int change_runs(struct cli *cli, const char *action)
 {
-    struct err err = {0}, first = {0};
+    struct err err = {0};
     struct client *client;
     if (cli_client(cli, &client, &err))
         return cli_fail(cli, &err);
-    cJSON *answer = cJSON_CreateObject(), *runs = cJSON_AddArrayToObject(answer, "runs");
-    for (int i = 0; i < cli->args.positional_count; i++) {
+    int rc = CLI_DONE;
+    cJSON *answer = cJSON_CreateObject(), *runs = cJSON_AddArrayToObject(answer, "runs"), *errors = NULL;
+    for (int i = 0; i < cli->args.positional_count && rc != CLI_NO_DAEMON; i++) {
+        const char *ref = cli->args.positional[i];
         cJSON *run = NULL;
-        if (change_one(client, cli->args.positional[i], action, &run, &err)) {
-            if (first.code)
-                fprintf(stderr, "bakactl: %s\n", first.message);
-            first = err;
-            if (err.code == ERR_UNAVAILABLE)
-                break;
+        if (change_one(client, ref, action, &run, &err) == 0) {
+            if (!cli->json)
+                print_change(run);
+            cJSON_AddItemToArray(runs, run);
             continue;
         }
-        if (!cli->json) {
-            bool waiting = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
-            printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"),
-                   waiting ? "stops after its step and a checkpoint" : run_text(run, "state"));
+        rc = cli_complain(&err);
+        if (!errors) {
+            cJSON_AddItemToObject(answer, "error", cli_error_json(&err));
+            errors = cJSON_AddArrayToObject(answer, "errors");
         }
-        cJSON_AddItemToArray(runs, run);
+        cJSON *error = cli_error_json(&err);
+        cJSON_AddStringToObject(error, "ref", ref);
+        cJSON_AddItemToArray(errors, error);
     }
-    int rc = first.code ? cli_fail(cli, &first) : CLI_DONE;
-    if (cli->json && !first.code)
+    if (cli->json)
         output_json(stdout, answer);
     cJSON_Delete(answer);
     return rc;

@@ -1,11 +1,13 @@
 /* chart.c: see chart.h. A cell belongs to the series that was drawn last into it; text put over the dots (letters, the
- * arrow) hides them. Aborts when memory is exhausted. */
+ * arrow) hides them. Right of the dots the canvas has room for the letters of curves that end there. Aborts when memory
+ * is exhausted. */
 #include "cli/chart.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/json_check.h"
 #include "cli/plot.h"
 
 enum { CHART_WIDTH_MIN = 40, CHART_HEIGHT_MIN = 4, LETTERS = 62, NOBODY = -1 };
@@ -17,6 +19,7 @@ struct cell {
     uint8_t dots;  /* bits as in U+2800 */
     int16_t owner; /* colour, or NOBODY */
     char text[4];  /* one character, UTF-8; stands instead of the dots */
+    bool firm;     /* the text may not be replaced */
 };
 
 struct canvas {
@@ -41,11 +44,12 @@ static void put_dot(struct canvas *c, long x, long y, int colour)
     cell->owner = (int16_t)colour;
 }
 
-static bool put_text(struct canvas *c, int column, int row, const char *text, int colour, bool over_text)
+static bool put_text(struct canvas *c, int column, int row, const char *text, int colour, bool firm)
 {
     struct cell *cell = cell_at(c, column, row);
-    if (!cell || (*cell->text && !over_text))
+    if (!cell || cell->firm)
         return false;
+    cell->firm = firm;
     memcpy(cell->text, text, strlen(text) + 1 < sizeof cell->text ? strlen(text) + 1 : sizeof cell->text);
     cell->owner = (int16_t)colour;
     return true;
@@ -53,13 +57,15 @@ static bool put_text(struct canvas *c, int column, int row, const char *text, in
 
 struct view {
     struct canvas canvas;
+    int columns; /* of dots; the canvas has some more */
     struct plot_axis x, y;
+    bool *lettered; /* [series]: a letter stands where the curve ends */
 };
 
 /* Dots from the left and from the top; clamped far outside so that conversions are safe. */
 static double dot_x(const struct view *v, double x)
 {
-    return fmin(fmax(plot_axis_place(&v->x, x) * (2.0 * v->canvas.columns - 1), -1e5), 1e5);
+    return fmin(fmax(plot_axis_place(&v->x, x) * (2.0 * v->columns - 1), -1e5), 1e5);
 }
 
 static double dot_y(const struct view *v, double y)
@@ -112,26 +118,49 @@ static double value_at(const struct plot_series *s, double x)
     return NAN;
 }
 
-/* Letters on the curves, at different columns for different series. */
+static bool is_alone(struct canvas *c, int column, int row)
+{
+    for (int near = column - 1; near <= column + 1; near++) {
+        const struct cell *cell = cell_at(c, near, row);
+        if (cell && *cell->text)
+            return false;
+    }
+    return true;
+}
+
+/* Letters on the curves, at different columns for different series and apart from those at the ends. */
 static void draw_letters(struct view *v, const struct plot *p)
 {
     int spacing = (int)p->series_count * 4 > 14 ? (int)p->series_count * 4 : 14;
     for (size_t s = 0; s < p->series_count; s++) {
         char letter[2];
-        for (int column = 2 + (int)s * spacing / (int)p->series_count; column < v->canvas.columns; column += spacing) {
-            double x = v->x.min + (column + 0.5) / v->canvas.columns * (v->x.max - v->x.min);
+        for (int column = 2 + (int)s * spacing / (int)p->series_count; column < v->columns; column += spacing) {
+            double x = v->x.min + (column + 0.5) / v->columns * (v->x.max - v->x.min);
             double y = value_at(&p->series[s], x);
-            if (isfinite(y))
-                put_text(&v->canvas, column, (int)floor(dot_y(v, y) / 4), letter_text(s, letter), p->series[s].colour,
-                         false);
+            int row = (int)floor(dot_y(v, y) / 4);
+            if (isfinite(y) && is_alone(&v->canvas, column, row))
+                put_text(&v->canvas, column, row, letter_text(s, letter), p->series[s].colour, true);
         }
     }
+}
+
+static bool arrow_is_drawn(const struct view *v, const struct plot_arrow *a)
+{
+    return plot_axis_holds(&v->y, a->loser_y) && plot_axis_holds(&v->x, a->winner_x) &&
+           plot_axis_holds(&v->x, a->loser_x);
+}
+
+static const char *arrow_head(const struct plot_arrow *a)
+{
+    return a->loser_x >= a->winner_x ? "\u25c4" : "\u25ba";
 }
 
 static void draw_arrows(struct view *v, const struct plot *p)
 {
     for (size_t i = 0; i < p->arrow_count; i++) {
         const struct plot_arrow *a = &p->arrows[i];
+        if (!arrow_is_drawn(v, a))
+            continue;
         int row = (int)floor(dot_y(v, a->loser_y) / 4);
         int from = (int)floor(dot_x(v, a->winner_x) / 2), to = (int)floor(dot_x(v, a->loser_x) / 2);
         int direction = to >= from ? 1 : -1;
@@ -140,7 +169,7 @@ static void draw_arrows(struct view *v, const struct plot *p)
             if (cell && !cell->dots)
                 put_text(&v->canvas, column, row, "\u2500", a->colour, false);
         }
-        put_text(&v->canvas, from, row, direction > 0 ? "\u25c4" : "\u25ba", a->colour, true);
+        put_text(&v->canvas, from, row, arrow_head(a), a->colour, true);
     }
 }
 
@@ -181,55 +210,75 @@ static void print_cells(FILE *out, const struct canvas *c, int row)
 }
 
 struct end {
-    int series, row;
+    size_t series;
+    int column, row;
     double y;
 };
 
-static int higher_first(const void *a, const void *b)
+static int in_reading_order(const void *a, const void *b)
 {
     const struct end *x = a, *y = b;
-    return x->y != y->y ? (x->y < y->y ? 1 : -1) : x->series - y->series;
+    if (x->row != y->row)
+        return x->row - y->row;
+    if (x->column != y->column)
+        return x->column - y->column;
+    return x->y != y->y ? (x->y > y->y ? 1 : -1) : (x->series > y->series) - (x->series < y->series);
 }
 
-/* The letters at the right of the last column, each on the row where its curve ends, pushed apart where several end on
- * one, in the curves' order from above to below. */
-static void place_ends(const struct view *v, const struct plot *p, int *series_of_row)
+/* The cells where curves end, but for those outside the range of y: their letter could only stand in a wrong place, so
+ * the legend tells. Caller frees. */
+static struct end *find_ends(const struct view *v, const struct plot *p, size_t *count)
 {
-    int rows = v->canvas.rows, n = 0;
     struct end *ends = calloc(p->series_count + 1, sizeof *ends);
     if (!ends)
         abort();
-    for (int row = 0; row < rows; row++)
-        series_of_row[row] = NOBODY;
+    *count = 0;
     for (size_t s = 0; s < p->series_count; s++) {
-        const struct plot_series *series = &p->series[s];
-        size_t i = series->count;
-        while (i > 0 && !(isfinite(series->x[i - 1]) && isfinite(series->y[i - 1])))
-            i--;
-        if (i > 0)
-            ends[n++] = (struct end){(int)s, (int)fmin(fmax(floor(dot_y(v, series->y[i - 1]) / 4), 0), rows - 1),
-                                     series->y[i - 1]};
+        ptrdiff_t last = plot_series_end(&p->series[s]);
+        if (last < 0 || !plot_axis_holds(&v->y, p->series[s].y[last]))
+            continue;
+        double y = p->series[s].y[last];
+        ends[(*count)++] =
+            (struct end){s, (int)(lround(dot_x(v, p->series[s].x[last])) / 2), (int)(lround(dot_y(v, y)) / 4), y};
     }
-    qsort(ends, (size_t)n, sizeof *ends, higher_first);
-    for (int i = 1; i < n; i++)
-        ends[i].row = ends[i].row > ends[i - 1].row ? ends[i].row : ends[i - 1].row + 1;
-    for (int i = n - 1, floor_row = rows; i >= 0; i--) {
-        ends[i].row = ends[i].row < floor_row ? ends[i].row : floor_row - 1;
-        floor_row = ends[i].row;
-        if (floor_row >= 0)
-            series_of_row[floor_row] = ends[i].series;
+    qsort(ends, *count, sizeof *ends, in_reading_order);
+    return ends;
+}
+
+/* Each letter right behind its curve's last cell; curves that end together share a row of letters, the lowest first. */
+static void draw_ends(struct view *v, const struct plot *p)
+{
+    size_t n;
+    struct end *ends = find_ends(v, p, &n);
+    for (size_t i = 0; i < n; i++) {
+        char letter[2];
+        int column = ends[i].column + 1;
+        for (const struct cell *cell = cell_at(&v->canvas, column, ends[i].row); cell && cell->firm;
+             cell = cell_at(&v->canvas, ++column, ends[i].row))
+            continue;
+        v->lettered[ends[i].series] = put_text(&v->canvas, column, ends[i].row, letter_text(ends[i].series, letter),
+                                               p->series[ends[i].series].colour, true);
     }
     free(ends);
 }
 
-static void print_rows(FILE *out, const struct view *v, const struct plot *p, int margin)
+/* Columns that the letters need right of the dots: the most that may stand in one row there, and a blank. */
+static int columns_for_letters(const struct view *v, const struct plot *p)
+{
+    size_t n, most = 1, here = 0;
+    struct end *ends = find_ends(v, p, &n);
+    for (size_t i = 0; i < n; i++) {
+        here = i && ends[i].row == ends[i - 1].row ? here + 1 : 1;
+        most = here > most ? here : most;
+    }
+    free(ends);
+    return (int)(most < CHART_WIDTH_MIN / 2 ? most : CHART_WIDTH_MIN / 2) + 1;
+}
+
+static void print_rows(FILE *out, const struct view *v, int margin)
 {
     struct plot_tick ticks[PLOT_TICKS_MAX];
     size_t n = plot_ticks(&v->y, (size_t)(v->canvas.rows / 2 + 1), ticks);
-    int *ends = malloc((size_t)v->canvas.rows * sizeof *ends);
-    if (!ends)
-        abort();
-    place_ends(v, p, ends);
     for (int row = 0; row < v->canvas.rows; row++) {
         const char *label = "";
         for (size_t t = 0; t < n; t++)
@@ -237,26 +286,14 @@ static void print_rows(FILE *out, const struct view *v, const struct plot *p, in
                 label = ticks[t].label;
         fprintf(out, "%*s %s", margin, label, *label ? "\u2524" : "\u2502");
         print_cells(out, &v->canvas, row);
-        if (ends[row] != NOBODY) {
-            char letter[2];
-            int used = v->canvas.columns;
-            while (used > 0 && !v->canvas.cells[row * v->canvas.columns + used - 1].dots &&
-                   !*v->canvas.cells[row * v->canvas.columns + used - 1].text)
-                used--;
-            fprintf(out, "%*s", v->canvas.columns - used + 1, "");
-            start_colour(out, &v->canvas, p->series[ends[row]].colour);
-            fputs(letter_text((size_t)ends[row], letter), out);
-            end_colour(out, &v->canvas, p->series[ends[row]].colour);
-        }
         putc('\n', out);
     }
-    free(ends);
 }
 
 static void print_x_axis(FILE *out, const struct view *v, const struct plot *p, int margin)
 {
     struct plot_tick ticks[PLOT_TICKS_MAX];
-    int columns = v->canvas.columns;
+    int columns = v->columns;
     size_t n = plot_ticks(&v->x, (size_t)(columns / 10 < 2 ? 2 : columns / 10), ticks);
     char *labels = malloc((size_t)columns + 64);
     bool *marked = calloc((size_t)columns, sizeof *marked);
@@ -270,7 +307,7 @@ static void print_x_axis(FILE *out, const struct view *v, const struct plot *p, 
         if (column < 0 || column >= columns)
             continue;
         marked[column] = true;
-        if (start >= end + (end > 0) && start + length <= columns + 2) {
+        if (start >= end + (end > 0) && start + length <= v->canvas.columns) {
             memcpy(labels + start, ticks[t].label, (size_t)length);
             end = start + length;
         }
@@ -279,31 +316,75 @@ static void print_x_axis(FILE *out, const struct view *v, const struct plot *p, 
     fprintf(out, "%*s \u2514", margin, "");
     for (int column = 0; column < columns; column++)
         fputs(marked[column] ? "\u252c" : "\u2500", out);
-    fprintf(out, "\n%*s  %s %s\n", margin, "", labels, p->x_label);
+    fprintf(out, "\n%*s %s\n", margin + 1, p->x_label, labels);
     free(labels);
     free(marked);
 }
 
+static int columns_of(const char *text)
+{
+    const char *end = text + strlen(text);
+    int n = 0;
+    for (size_t size; text < end; text += size ? size : 1, n++)
+        size = json_utf8_length((const unsigned char *)text, (const unsigned char *)end);
+    return n;
+}
+
+struct legend {
+    FILE *out;
+    int indent, width, used; /* used: columns of the line so far */
+};
+
+/* Room for so many columns, on this line or the next. */
+static void legend_next(struct legend *l, int columns)
+{
+    if (l->used > l->indent && l->used + 3 + columns <= l->width) {
+        fputs("   ", l->out);
+        l->used += 3;
+    } else {
+        fprintf(l->out, "%s%*s", l->used ? "\n" : "", l->indent, "");
+        l->used = l->indent;
+    }
+    l->used += columns;
+}
+
+static void print_entry(struct legend *l, const struct view *v, const struct plot *p, size_t s)
+{
+    const struct plot_series *series = &p->series[s];
+    ptrdiff_t last = plot_series_end(series);
+    char letter[2];
+    const char *where = v->lettered[s] || last < 0   ? ""
+                        : series->y[last] > v->y.max ? " (ends above)"
+                                                     : " (end hidden)";
+    int label = 2 + columns_of(series->label);
+    int detail = (series->detail ? 1 + columns_of(series->detail) : 0) + columns_of(where);
+    bool whole = l->indent + label + detail <= l->width;
+    legend_next(l, whole ? label + detail : label);
+    start_colour(l->out, &v->canvas, series->colour);
+    fprintf(l->out, "%s %s", letter_text(s, letter), series->label);
+    end_colour(l->out, &v->canvas, series->colour);
+    if (!whole) { /* a long name has its numbers on a line of their own */
+        fprintf(l->out, "\n%*s", l->indent + 1, "");
+        l->used = l->width;
+    }
+    fprintf(l->out, "%s%s%s", series->detail ? " " : "", series->detail ? series->detail : "", where);
+}
+
 static void print_legend(FILE *out, const struct view *v, const struct plot *p, int margin, int width)
 {
-    int used = width;
-    for (size_t s = 0; s < p->series_count; s++) {
-        const struct plot_series *series = &p->series[s];
-        char letter[2];
-        int length = 2 + (int)strlen(series->label) + (series->detail ? 1 + (int)strlen(series->detail) : 0);
-        if (s == 0 || used + 3 + length > width) {
-            fprintf(out, "%s%*s", s ? "\n" : "", margin + 2, "");
-            used = margin + 2;
-        } else {
-            fputs("   ", out);
-            used += 3;
-        }
-        start_colour(out, &v->canvas, series->colour);
-        fprintf(out, "%s %s", letter_text(s, letter), series->label);
-        end_colour(out, &v->canvas, series->colour);
-        if (series->detail)
-            fprintf(out, " %s", series->detail);
-        used += length;
+    struct legend l = {out, margin + 2, width, 0};
+    for (size_t s = 0; s < p->series_count; s++)
+        print_entry(&l, v, p, s);
+    for (size_t i = 0; i < p->arrow_count; i++) {
+        const struct plot_arrow *a = &p->arrows[i];
+        if (!arrow_is_drawn(v, a))
+            continue;
+        l.used = width; /* a line of its own */
+        legend_next(&l, 2 + columns_of(a->text));
+        start_colour(out, &v->canvas, a->colour);
+        fputs(arrow_head(a), out);
+        end_colour(out, &v->canvas, a->colour);
+        fprintf(out, " %s", a->text);
     }
     putc('\n', out);
 }
@@ -318,25 +399,27 @@ void chart_print(FILE *out, const struct plot *p, const struct chart_options *op
     int width = options->width < CHART_WIDTH_MIN ? CHART_WIDTH_MIN : options->width;
     struct plot_tick ticks[PLOT_TICKS_MAX];
     size_t n = plot_ticks(&v.y, PLOT_TICKS_MAX, ticks);
-    int margin = 4;
+    int margin = columns_of(p->x_label) > 5 ? columns_of(p->x_label) - 1 : 4;
     for (size_t t = 0; t < n; t++)
         margin = (int)strlen(ticks[t].label) > margin ? (int)strlen(ticks[t].label) : margin;
     v.canvas.rows = options->height < CHART_HEIGHT_MIN ? CHART_HEIGHT_MIN : options->height;
-    v.canvas.columns = width - margin - 2 - 3; /* the axis at the left, a letter at the right */
+    v.canvas.columns = width - margin - 2;
+    v.columns = v.canvas.columns - columns_for_letters(&v, p);
     v.canvas.cells = calloc((size_t)v.canvas.columns * (size_t)v.canvas.rows, sizeof *v.canvas.cells);
-    if (!v.canvas.cells)
+    v.lettered = calloc(p->series_count + 1, sizeof *v.lettered);
+    if (!v.canvas.cells || !v.lettered)
         abort();
     for (size_t s = 0; s < p->series_count; s++)
         draw_series(&v, &p->series[s]);
+    draw_arrows(&v, p);
+    draw_ends(&v, p);
     if (!options->colour)
         draw_letters(&v, p);
-    draw_arrows(&v, p);
-    if (options->colour)
-        fprintf(out, "%*s\033[1m%s\033[0m%s\n", margin + 2, "", p->title, v.y.log ? " (log)" : "");
-    else
-        fprintf(out, "%*s%s%s\n", margin + 2, "", p->title, v.y.log ? " (log)" : "");
-    print_rows(out, &v, p, margin);
+    const char *bold = options->colour ? "\033[1m" : "", *plain = options->colour ? "\033[0m" : "";
+    fprintf(out, "%*s%s%s%s%s\n", margin + 2, "", bold, p->y_label, plain, v.y.log ? " (log)" : "");
+    print_rows(out, &v, margin);
     print_x_axis(out, &v, p, margin);
     print_legend(out, &v, p, margin, width);
     free(v.canvas.cells);
+    free(v.lettered);
 }

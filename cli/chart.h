@@ -1,6 +1,7 @@
 /* chart.h: curves in a terminal, in Braille dots (two by four a cell). Each series has a colour and a letter; the
- * letter stands at the curve's end and in the legend, and, where there are no colours, here and there on the curve too.
- */
+ * letter stands in the legend and right behind the curve's last cell, wherever that is, and, where there are no
+ * colours, here and there on the curve too. A curve that ends outside the range of y has no letter there; the legend
+ * says so. */
 #ifndef BAKA_CLI_CHART_H
 #define BAKA_CLI_CHART_H
 

@@ -1,6 +1,7 @@
 #include "cli/comparison.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +105,8 @@ static int lower_first(const void *a, const void *b)
     return x->best != y->best ? (x->best > y->best ? 1 : -1) : (x->index > y->index) - (x->index < y->index);
 }
 
-/* drawn[i] becomes true for the max_runs runs with the lowest bests. Returns how many are left out. */
-static size_t choose(const struct comparison *c, size_t max_runs, bool *drawn)
+/* All runs, the lowest best first. Caller frees. */
+static struct ranked *rank(const struct comparison *c)
 {
     struct ranked *order = calloc(c->count + 1, sizeof *order);
     if (!order)
@@ -113,99 +114,160 @@ static size_t choose(const struct comparison *c, size_t max_runs, bool *drawn)
     for (size_t i = 0; i < c->count; i++)
         order[i] = (struct ranked){i, c->runs[i].best};
     qsort(order, c->count, sizeof *order, lower_first);
-    for (size_t i = 0; i < c->count && i < max_runs; i++)
-        drawn[order[i].index] = true;
-    free(order);
-    return c->count > max_runs ? c->count - max_runs : 0;
+    return order;
 }
 
-static void add_series(struct comparison_plot *p, const char *label, const char *detail,
-                       const struct comparison_curve *curve, size_t run, bool faint)
+__attribute__((format(printf, 2, 3))) static char *add_text(struct comparison_plot *p, const char *format, ...)
 {
-    p->series[p->plot.series_count++] = (struct plot_series){.label = label,
-                                                             .detail = detail,
+    char *text;
+    va_list ap;
+    va_start(ap, format);
+    int n = vasprintf(&text, format, ap);
+    va_end(ap);
+    p->texts = n < 0 ? NULL : realloc(p->texts, (p->text_count + 1) * sizeof *p->texts);
+    if (!p->texts)
+        abort();
+    return p->texts[p->text_count++] = text;
+}
+
+/* The numbers of the table. */
+static const char *detail_of(const struct comparison *c, const struct comparison_run *r, struct comparison_plot *p)
+{
+    char last_text[RUN_VIEW_SIZE], best_text[RUN_VIEW_SIZE];
+    double last = run_number(r->json, c->on_validation ? "val_loss" : "train_loss");
+    run_format_loss(last, last_text);
+    run_format_loss(r->best, best_text);
+    if (isnan(r->best))
+        return add_text(p, "no loss yet");
+    if (isnan(last))
+        return add_text(p, "last nan, best %s", best_text);
+    if (strcmp(last_text, best_text) == 0)
+        return add_text(p, "%s", last_text);
+    return add_text(p, "%s, best %s", last_text, best_text);
+}
+
+static void add_series(struct comparison_plot *p, const struct comparison_run *r, const struct comparison_curve *curve,
+                       int colour, bool faint)
+{
+    p->series[p->plot.series_count++] = (struct plot_series){.label = r->label,
                                                              .x = curve->epoch,
                                                              .y = curve->loss,
                                                              .count = curve->count,
-                                                             .colour = (int)run,
+                                                             .colour = colour,
                                                              .faint = faint};
 }
 
-/* The arrows of the winner over drawn runs, the closest contender (lowest best) first. */
-static void add_arrows(const struct comparison *c, const bool *drawn, size_t max_arrows, struct comparison_plot *p)
+static const cJSON *find_arrow(const struct comparison *c, size_t winner, size_t loser)
 {
-    const cJSON *json, *arrows = cJSON_GetObjectItemCaseSensitive(c->json, "arrows");
-    if (c->winner < 0)
-        return;
+    const cJSON *json;
     const char *metric = c->on_validation ? "val_loss" : "train_loss";
-    for (double above = -INFINITY; p->plot.arrow_count < max_arrows;) {
-        const cJSON *next = NULL;
-        cJSON_ArrayForEach(json, arrows) {
-            double bar = run_number(json, "loser_best");
-            bool is_drawn = false;
-            for (size_t i = 0; i < c->count; i++)
-                is_drawn |= drawn[i] && strcmp(c->runs[i].id, run_text(json, "loser")) == 0;
-            if (is_drawn && bar > above && (!next || bar < run_number(next, "loser_best")) &&
-                strcmp(run_text(json, "winner"), c->runs[c->winner].id) == 0 &&
-                strcmp(run_text(json, "metric"), metric) == 0)
-                next = json;
-        }
-        if (!next)
-            return;
-        above = run_number(next, "loser_best");
-        double ratio = run_number(next, "tokens_ratio");
-        char *text = p->texts[c->count + p->plot.arrow_count];
-        if (ratio >= 1.005)
-            snprintf(text, sizeof *p->texts, "%.2f\u00d7 fewer tokens", ratio);
-        else if (ratio > 0 && ratio <= 0.995)
-            snprintf(text, sizeof *p->texts, "%.2f\u00d7 more tokens", 1 / ratio);
-        else
-            snprintf(text, sizeof *p->texts, "passes here");
-        p->arrows[p->plot.arrow_count++] = (struct plot_arrow){.winner_x = run_number(next, "epoch"),
-                                                               .winner_y = run_number(next, "loss"),
-                                                               .loser_x = run_number(next, "loser_epoch"),
-                                                               .loser_y = above,
-                                                               .colour = (int)c->winner,
-                                                               .text = text};
+    cJSON_ArrayForEach(json, cJSON_GetObjectItemCaseSensitive(c->json, "arrows")) {
+        if (strcmp(run_text(json, "winner"), c->runs[winner].id) == 0 &&
+            strcmp(run_text(json, "loser"), c->runs[loser].id) == 0 && strcmp(run_text(json, "metric"), metric) == 0)
+            return json;
     }
+    return NULL;
 }
 
-void comparison_plot_init(const struct comparison *c, size_t max_runs, size_t max_arrows, bool with_train,
-                          struct comparison_plot *out, size_t *left_out)
+static void add_arrow(const cJSON *json, int colour, const char *winner, const char *loser, struct comparison_plot *p)
 {
-    bool *drawn = calloc(c->count + 1, sizeof *drawn);
-    struct comparison_plot p = {
-        .plot = {.title = c->on_validation ? "validation loss" : "training loss (means over 1/20 epoch)",
-                 .x_label = "epoch",
-                 .y_label = "loss (nats a prediction)"}};
-    p.series = calloc(2 * c->count + 1, sizeof *p.series);
-    p.arrows = calloc(max_arrows + 1, sizeof *p.arrows);
-    p.texts = calloc(c->count + max_arrows + 1, sizeof *p.texts);
-    if (!drawn || !p.series || !p.arrows || !p.texts)
-        abort();
-    *left_out = choose(c, max_runs, drawn);
-    for (size_t i = 0; i < c->count && with_train && c->on_validation; i++)
-        if (drawn[i])
-            add_series(&p, c->runs[i].label, NULL, &c->runs[i].train, i, true);
-    for (size_t i = 0; i < c->count; i++) {
-        if (!drawn[i])
-            continue;
-        char best[RUN_VIEW_SIZE];
-        snprintf(p.texts[i], sizeof *p.texts, "best %s", run_format_loss(c->runs[i].best, best));
-        add_series(&p, c->runs[i].label, p.texts[i], c->on_validation ? &c->runs[i].val : &c->runs[i].train, i, false);
+    double ratio = run_number(json, "tokens_ratio");
+    const char *text;
+    if (ratio >= 1.005)
+        text = add_text(p, "%s passes %s: %.2f\u00d7 fewer tokens", winner, loser, ratio);
+    else if (ratio > 0 && ratio <= 0.995)
+        text = add_text(p, "%s passes %s: %.2f\u00d7 more tokens", winner, loser, 1 / ratio);
+    else
+        text = add_text(p, "%s passes %s with as many tokens", winner, loser);
+    p->arrows[p->plot.arrow_count++] = (struct plot_arrow){.winner_x = run_number(json, "epoch"),
+                                                           .winner_y = run_number(json, "loss"),
+                                                           .loser_x = run_number(json, "loser_epoch"),
+                                                           .loser_y = run_number(json, "loser_best"),
+                                                           .colour = colour,
+                                                           .text = text};
+}
+
+static void add_arrows(const struct comparison *c, const struct ranked *order, size_t drawn, size_t max_arrows,
+                       struct comparison_plot *p)
+{
+    for (size_t w = 0; w < drawn && p->plot.arrow_count == 0; w++)
+        for (size_t l = 0; l < drawn && p->plot.arrow_count < max_arrows; l++) {
+            const cJSON *json = find_arrow(c, order[w].index, order[l].index);
+            if (json)
+                add_arrow(json, (int)w, c->runs[order[w].index].label, c->runs[order[l].index].label, p);
+        }
+}
+
+/* What the picture leaves out, then what the daemon has to say of the runs. */
+static void add_notes(const struct comparison *c, bool with_train, struct comparison_plot *p)
+{
+    const cJSON *item, *notes = cJSON_GetObjectItemCaseSensitive(c->json, "notes");
+    size_t arrows = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(c->json, "arrows"));
+    size_t first = p->text_count;
+    if (with_train)
+        add_text(p, "Thin lines: training loss, means over 1/20 epoch.");
+    if (p->left_out)
+        add_text(p, "Drawn are the %zu runs with the lowest bests; %zu more are not.", c->count - p->left_out,
+                 p->left_out);
+    if (arrows > p->plot.arrow_count)
+        add_text(p,
+                 "Of %zu pairs in which one run passes the other's best, the arrows show %zu: the lowest run's, over "
+                 "those next to it.",
+                 arrows, p->plot.arrow_count);
+    cJSON_ArrayForEach(item, notes) {
+        if (cJSON_IsString(item))
+            add_text(p, "Note: %s.", item->valuestring);
     }
-    add_arrows(c, drawn, max_arrows, &p);
+    p->plot.notes = (const char *const *)(p->texts ? p->texts + first : NULL);
+    p->plot.note_count = p->text_count - first;
+}
+
+void comparison_plot_init(const struct comparison *c, const struct comparison_choice *choice,
+                          struct comparison_plot *out)
+{
+    struct comparison_plot p = {.plot = {.x_label = "epoch",
+                                         .y_label = c->on_validation
+                                                        ? "validation loss (nats a prediction)"
+                                                        : "training loss (nats a prediction, means over 1/20 epoch)"}};
+    struct ranked *order = rank(c);
+    size_t drawn = c->count < choice->max_runs ? c->count : choice->max_runs;
+    bool with_train = c->on_validation && c->count <= choice->max_train;
+    p.left_out = c->count - drawn;
+    p.series = calloc(2 * drawn + 1, sizeof *p.series);
+    p.arrows = calloc(choice->max_arrows + 1, sizeof *p.arrows);
+    if (!p.series || !p.arrows)
+        abort();
+    for (size_t i = drawn; i-- > 0 && with_train;)
+        add_series(&p, &c->runs[order[i].index], &c->runs[order[i].index].train, (int)i, true);
+    for (size_t i = drawn; i-- > 0;) {
+        const struct comparison_run *r = &c->runs[order[i].index];
+        add_series(&p, r, c->on_validation ? &r->val : &r->train, (int)i, false);
+        p.series[p.plot.series_count - 1].detail = detail_of(c, r, &p);
+        p.series[p.plot.series_count - 1].strong = (ptrdiff_t)order[i].index == c->winner && c->count > 1;
+    }
+    add_arrows(c, order, drawn, choice->max_arrows, &p);
+    const char *what = c->on_validation ? "Validation loss" : "Training loss";
+    if (c->count == 2)
+        p.plot.title = add_text(&p, "%s of %s and %s", what, c->runs[0].label, c->runs[1].label);
+    else if (c->count == 1)
+        p.plot.title = add_text(&p, "%s of %s", what, c->runs[0].label);
+    else
+        p.plot.title = add_text(&p, "%s of %zu runs", what, c->count);
+    if (choice->notes)
+        add_notes(c, with_train, &p);
     p.plot.series = p.series;
     p.plot.arrows = p.arrows;
     *out = p;
-    free(drawn);
+    free(order);
 }
 
 void comparison_plot_finish(struct comparison_plot *p)
 {
+    for (size_t i = 0; i < p->text_count; i++)
+        free(p->texts[i]);
+    free(p->texts);
     free(p->series);
     free(p->arrows);
-    free(p->texts);
     *p = (struct comparison_plot){0};
 }
 

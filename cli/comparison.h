@@ -32,16 +32,24 @@ struct comparison {
 void comparison_init(struct comparison *c, const cJSON *answer);
 void comparison_finish(struct comparison *c);
 
-/* A picture of at most max_runs runs (those with the lowest bests), with the arrows of the winner; with_train adds the
- * training curves, thin. *left_out counts runs that are not drawn. Finish it with comparison_plot_finish. */
+struct comparison_choice {
+    size_t max_runs, max_arrows;
+    size_t max_train; /* training curves are drawn too, thin, when there are no more runs than this */
+    bool notes;       /* the picture says itself what it leaves out, and the daemon's notes */
+};
+
+/* A picture of the max_runs runs with the lowest bests, the very best drawn last and strong. Its arrows are those of
+ * the lowest run that passes any other on the curve drawn, over the others from the lowest on. Series point into the
+ * comparison, which has to outlive this. Finish it with comparison_plot_finish. */
 struct comparison_plot {
     struct plot plot;
     struct plot_series *series;
     struct plot_arrow *arrows;
-    char (*texts)[64]; /* details and arrow texts */
+    char **texts; /* all that is owned: details, arrow texts, notes */
+    size_t text_count, left_out;
 };
-void comparison_plot_init(const struct comparison *c, size_t max_runs, size_t max_arrows, bool with_train,
-                          struct comparison_plot *out, size_t *left_out);
+void comparison_plot_init(const struct comparison *c, const struct comparison_choice *choice,
+                          struct comparison_plot *out);
 void comparison_plot_finish(struct comparison_plot *p);
 
 /* run,name,step,epoch,tokens,metric,value: a line a point of all curves, doubles with 17 digits. */

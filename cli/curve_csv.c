@@ -1,11 +1,12 @@
 #include "cli/curve_csv.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "base/err.h"
+#include "base/json.h"
 
 enum { MAX_COLUMNS = 64, CELL_SIZE = 64 };
 enum { COLUMN_STEP, COLUMN_EPOCH, COLUMN_TOKENS, COLUMN_LOSS, COLUMN_VAL_LOSS, COLUMN_COUNT };
@@ -20,10 +21,16 @@ struct reader {
     int columns;
 };
 
-static int fail(const struct reader *r, struct err *err, const char *text, const char *cell)
+/* "FILE:LINE: ...", as compilers say it. */
+static int fail(const struct reader *r, struct err *err, const char *text)
 {
-    return err_set(err, ERR_INVALID, "%s line %ld: %s%s%s%s", r->what, r->line, text, *cell ? ", not \"" : "", cell,
-                   *cell ? "\"" : "");
+    return err_set(err, ERR_INVALID, "%s:%ld: %s", r->what, r->line, text);
+}
+
+static int fail_cell(const struct reader *r, int which, const char *cell, const char *needed, struct err *err)
+{
+    return err_set(err, ERR_INVALID, "%s:%ld: column '%s': %s is needed, %s%s%s", r->what, r->line, names[which],
+                   needed, *cell ? "not \"" : "and it is empty", cell, *cell ? "\"" : "");
 }
 
 /* Copies the next cell of the line, without blanks and quotes around it; *last: the line ends after it. */
@@ -37,12 +44,12 @@ static int take_cell(struct reader *r, char out[CELL_SIZE], bool *last, struct e
     while (r->at < r->end && *r->at != '\n' && (quoted ? *r->at != '"' : *r->at != ',')) {
         if (*r->at == '\0' || n == CELL_SIZE - 1) {
             out[n] = '\0';
-            return fail(r, err, *r->at ? "a cell is longer than any number or name" : "a NUL byte", "");
+            return fail(r, err, *r->at ? "a cell is longer than any number or name" : "a NUL byte");
         }
         out[n++] = *r->at++;
     }
     if (quoted && (r->at == r->end || *r->at != '"'))
-        return fail(r, err, "a quote is not closed", "");
+        return fail(r, err, "a quote is not closed");
     r->at += quoted;
     while (n > 0 && (out[n - 1] == ' ' || out[n - 1] == '\t' || out[n - 1] == '\r'))
         n--;
@@ -50,7 +57,7 @@ static int take_cell(struct reader *r, char out[CELL_SIZE], bool *last, struct e
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\r'))
         r->at++;
     if (r->at < r->end && *r->at != ',' && *r->at != '\n')
-        return fail(r, err, "text follows a closing quote", "");
+        return fail(r, err, "text follows a closing quote");
     *last = r->at == r->end || *r->at == '\n';
     if (r->at < r->end)
         r->at++;
@@ -85,12 +92,12 @@ static int read_header(struct reader *r, struct curve_csv *out, struct err *err)
         if (rc)
             return rc;
         if (r->columns == MAX_COLUMNS)
-            return fail(r, err, "too many columns", "");
+            return fail(r, err, "too many columns");
         int which = 0;
         while (which < COLUMN_COUNT && strcmp(cell, names[which]) != 0)
             which++;
         if (which < COLUMN_COUNT && seen[which])
-            return err_set(err, ERR_INVALID, "%s line %ld: the column %s stands there twice", r->what, r->line, cell);
+            return err_set(err, ERR_INVALID, "%s:%ld: the column '%s' stands there twice", r->what, r->line, cell);
         if (which < COLUMN_COUNT) {
             seen[which] = true;
         } else {
@@ -102,59 +109,64 @@ static int read_header(struct reader *r, struct curve_csv *out, struct err *err)
     for (int i = 0; i < COLUMN_VAL_LOSS; i++)
         if (!seen[i])
             return err_set(err, ERR_INVALID,
-                           "%s line %ld: the header has no column %s (step, epoch, tokens and loss are "
-                           "needed, val_loss may be there)",
+                           "%s:%ld: the header has no column '%s' (step, epoch, tokens and loss are needed, "
+                           "val_loss may be there)",
                            r->what, r->line, names[i]);
     return 0;
 }
 
-static int read_whole(const struct reader *r, const char *cell, const char *name, int64_t *out, struct err *err)
+static int read_whole(const struct reader *r, int which, const char *cell, int64_t *out, struct err *err)
 {
-    char *end, text[64];
-    errno = 0;
-    long long value = strtoll(cell, &end, 10);
-    if (*cell && !*end && !errno && value >= 0) {
-        *out = value;
-        return 0;
-    }
     /* Spreadsheets and pandas write whole numbers as 128.0 or 1e6. */
-    double real = strtod(cell, &end);
-    if (*cell && !*end && real >= 0 && real <= 9007199254740992.0 && real == floor(real)) {
-        *out = (int64_t)real;
-        return 0;
-    }
-    snprintf(text, sizeof text, "%s has to be a whole number of at least 0", name);
-    return fail(r, err, text, *cell ? cell : " ");
+    double value;
+    if (json_number_read(cell, &value) < 0 || value < 0 || value > 9007199254740991.0 || value != floor(value))
+        return fail_cell(r, which, cell, "a whole number from 0 to 9007199254740991", err);
+    *out = (int64_t)value;
+    return 0;
 }
 
-static int read_real(const struct reader *r, const char *cell, const char *name, bool finite, double *out,
-                     struct err *err)
+static int read_epoch(const struct reader *r, const char *cell, double *out, struct err *err)
 {
-    char *end, text[64];
-    double value = strtod(cell, &end);
-    if (*cell && !*end && strpbrk(cell, "xX(") == NULL && (!finite || (isfinite(value) && value >= 0))) {
-        *out = value;
-        return 0;
-    }
-    snprintf(text, sizeof text, "%s has to be a %s", name,
-             finite ? "number of at least 0" : "number, nan, inf or -inf");
-    return fail(r, err, text, *cell ? cell : " ");
+    double value;
+    if (json_number_read(cell, &value) < 0 || value < 0)
+        return fail_cell(r, COLUMN_EPOCH, cell, "a number of at least 0", err);
+    *out = value + 0.0; /* -0 becomes 0 */
+    return 0;
+}
+
+/* A loss that was not finite is said to be so: 1e400 is a mistake. */
+static int read_loss(const struct reader *r, int which, const char *cell, double *out, struct err *err)
+{
+    static const struct {
+        const char *word;
+        double value;
+    } words[] = {{"nan", NAN}, {"inf", INFINITY}, {"infinity", INFINITY}};
+    bool negative = cell[0] == '-';
+    const char *word = cell + (negative || cell[0] == '+');
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasecmp(word, words[i].word) == 0) {
+            *out = negative ? -words[i].value : words[i].value;
+            return 0;
+        }
+    if (json_number_read(cell, out) < 0)
+        return fail_cell(r, which, cell, "a number that a double holds, nan, inf or -inf", err);
+    return 0;
 }
 
 static int read_cell(const struct reader *r, int which, const char *cell, struct curve_row *row, struct err *err)
 {
     switch (which) {
     case COLUMN_STEP:
-        return read_whole(r, cell, "step", &row->step, err);
+        return read_whole(r, which, cell, &row->step, err);
     case COLUMN_TOKENS:
-        return read_whole(r, cell, "tokens", &row->tokens, err);
+        return read_whole(r, which, cell, &row->tokens, err);
     case COLUMN_EPOCH:
-        return read_real(r, cell, "epoch", true, &row->epoch, err);
+        return read_epoch(r, cell, &row->epoch, err);
     case COLUMN_LOSS:
-        return read_real(r, cell, "loss", false, &row->loss, err);
+        return read_loss(r, which, cell, &row->loss, err);
     case COLUMN_VAL_LOSS:
         row->has_val_loss = *cell != '\0';
-        return *cell ? read_real(r, cell, "val_loss", false, &row->val_loss, err) : 0;
+        return *cell ? read_loss(r, which, cell, &row->val_loss, err) : 0;
     default:
         return 0;
     }
@@ -168,13 +180,29 @@ static int read_row(struct reader *r, struct curve_row *row, struct err *err)
         char cell[CELL_SIZE];
         int rc = take_cell(r, cell, &last, err);
         if (rc == 0 && column == r->columns)
-            rc = fail(r, err, "more cells than the header has", "");
+            rc = fail(r, err, "more cells than the header has");
         if (rc == 0)
             rc = read_cell(r, r->place[column++], cell, row, err);
         if (rc)
             return rc;
     }
-    return column == r->columns ? 0 : fail(r, err, "fewer cells than the header has", "");
+    return column == r->columns ? 0 : fail(r, err, "fewer cells than the header has");
+}
+
+static int check_order(const struct reader *r, const struct curve_row *row, const struct curve_row *before,
+                       struct err *err)
+{
+    const char *where = r->what;
+    if (row->step <= before->step)
+        return err_set(err, ERR_INVALID, "%s:%ld: column 'step': %lld follows %lld: steps have to ascend", where,
+                       r->line, (long long)row->step, (long long)before->step);
+    if (row->tokens < before->tokens)
+        return err_set(err, ERR_INVALID, "%s:%ld: column 'tokens': %lld follows %lld: tokens must not fall", where,
+                       r->line, (long long)row->tokens, (long long)before->tokens);
+    if (row->epoch < before->epoch)
+        return err_set(err, ERR_INVALID, "%s:%ld: column 'epoch': %g follows %g: epochs must not fall", where, r->line,
+                       row->epoch, before->epoch);
+    return 0;
 }
 
 static int read_rows(struct reader *r, struct curve_csv *out, struct err *err)
@@ -183,11 +211,10 @@ static int read_rows(struct reader *r, struct curve_csv *out, struct err *err)
     for (r->line++; skip_empty_lines(r); r->line++) {
         struct curve_row row = {0};
         int rc = read_row(r, &row, err);
+        if (rc == 0 && out->count)
+            rc = check_order(r, &row, &out->rows[out->count - 1], err);
         if (rc)
             return rc;
-        if (out->count && row.step <= out->rows[out->count - 1].step)
-            return err_set(err, ERR_INVALID, "%s line %ld: step %lld follows step %lld: steps have to ascend", r->what,
-                           r->line, (long long)row.step, (long long)out->rows[out->count - 1].step);
         if (out->count == capacity) {
             capacity = capacity ? 2 * capacity : 1024;
             out->rows = realloc(out->rows, capacity * sizeof *out->rows);

@@ -12,7 +12,7 @@ struct err;
 
 struct curve_row {
     int64_t step, tokens;
-    double epoch, loss, val_loss; /* losses may be nan or infinite */
+    double epoch, loss, val_loss; /* losses may be nan or infinite where the text says it in words */
     bool has_val_loss;
 };
 
@@ -23,7 +23,8 @@ struct curve_csv {
 };
 
 /* Steps are whole, at least 0 and ascend from row to row; tokens are whole and at least 0; epochs are finite and at
- * least 0. ERR_INVALID names the line. The caller finishes out on success. `what` names the text in errors. */
+ * least 0, and neither falls. ERR_INVALID begins with "WHAT:LINE:" and names the column. The caller finishes out on
+ * success. */
 int curve_csv_parse(const char *text, size_t size, const char *what, struct curve_csv *out, struct err *err);
 void curve_csv_finish(struct curve_csv *c);
 

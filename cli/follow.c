@@ -16,12 +16,17 @@
 /* Runs in one stream: an address and the daemon's limit of parameters have to hold them. */
 enum { GROUP = 100, RECONNECT_MS = 250 };
 
+/* Without a terminal a line tells how far the runs are: each 10 s at first, then each tenth of the time waited so far,
+ * so that neither a minute looks dead nor a night fills a log. */
+enum { REPORT_S = 10, REPORT_MAX_S = 600, REPORT_RUNS = 4 };
+
 struct follow {
     struct cli *cli;
     struct client *client;
     cJSON *runs;
     int64_t deadline_us; /* monotonic; 0: none */
     bool announced;      /* that the daemon is gone */
+    int64_t start_us, report_us;
     struct panel panel;
 };
 
@@ -40,6 +45,7 @@ static int64_t left_ms(const struct follow *f)
 
 static void print_end(const struct follow *f, const cJSON *run)
 {
+    run_warn_missing(run);
     if (f->cli->json)
         return;
     char loss[RUN_VIEW_SIZE], time[RUN_VIEW_SIZE], epoch[RUN_VIEW_SIZE];
@@ -56,6 +62,9 @@ static void print_end(const struct follow *f, const cJSON *run)
         printf(", epoch %s", run_format_epoch(run_number(run, "epoch"), epoch));
     if (!isnan(val))
         printf(", validation loss %s", run_format_loss(val, loss));
+    if (run_number(run, "skipped_steps") > 0)
+        printf(", %.0f step%s skipped", run_number(run, "skipped_steps"),
+               run_number(run, "skipped_steps") == 1 ? "" : "s");
     if (!isnan(run_number(run, "seconds")))
         printf(", took %s", run_format_seconds(run_number(run, "seconds"), time));
     putchar('\n');
@@ -124,6 +133,40 @@ static void draw(struct follow *f, bool at_once)
     panel_draw(&f->panel);
 }
 
+static void report_run(const cJSON *run)
+{
+    char share[RUN_VIEW_SIZE], epoch[RUN_VIEW_SIZE], loss[RUN_VIEW_SIZE], left[RUN_VIEW_SIZE];
+    fprintf(stderr, "%s %s (epoch %s, loss %s, %s left)", run_text(run, "name"), run_format_share(run, share),
+            run_format_epoch(run_number(run, "epoch"), epoch), run_format_loss(run_number(run, "train_loss"), loss),
+            run_format_seconds(run_number(run, "eta_s"), left));
+}
+
+static void report(struct follow *f)
+{
+    int64_t now = clock_monotonic_us();
+    if (f->panel.active || f->cli->json || now < f->report_us)
+        return;
+    int64_t pause_s = (now - f->start_us) / 10000000;
+    pause_s = pause_s < REPORT_S ? REPORT_S : pause_s > REPORT_MAX_S ? REPORT_MAX_S : pause_s;
+    f->report_us = now + pause_s * 1000000;
+    int ended = 0, running = 0, count = cJSON_GetArraySize(f->runs);
+    const cJSON *run;
+    cJSON_ArrayForEach(run, f->runs) {
+        ended += is_ended(run);
+        running += strcmp(run_text(run, "state"), "running") == 0;
+    }
+    fprintf(stderr, "%d of %d ended, %d running", ended, count, running);
+    int shown = 0;
+    cJSON_ArrayForEach(run, f->runs)
+        if (strcmp(run_text(run, "state"), "running") == 0 && shown < REPORT_RUNS) {
+            fputs(shown++ ? ", " : ": ", stderr);
+            report_run(run);
+        }
+    if (running > shown)
+        fprintf(stderr, ", and %d more", running - shown);
+    putc('\n', stderr);
+}
+
 static cJSON *find_run(struct follow *f, const char *id)
 {
     cJSON *run;
@@ -186,6 +229,7 @@ static int on_event(void *arg, const char *event, const cJSON *data)
         update_run(run, data);
     }
     draw(f, strcmp(event, "run") == 0);
+    report(f);
     return 0;
 }
 
@@ -194,6 +238,7 @@ static int on_tick(void *arg)
 {
     struct group *g = arg;
     draw(g->follow, false);
+    report(g->follow);
     return g->follow->deadline_us && left_ms(g->follow) < 0;
 }
 
@@ -263,6 +308,8 @@ int follow_runs(struct cli *cli, struct client *client, cJSON *runs, double time
     struct group group;
     struct err err = {0};
     panel_init(&f.panel);
+    f.start_us = clock_monotonic_us();
+    f.report_us = f.start_us + REPORT_S * INT64_C(1000000);
     if (timeout_s >= 0)
         f.deadline_us = clock_monotonic_us() + (int64_t)(fmin(timeout_s, 1e9) * 1e6) + 1;
     const cJSON *run;

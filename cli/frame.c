@@ -29,6 +29,9 @@ static const struct args_option global_options[] = {
 static const char last_help[] = "Without --home the state directory is $BAKA_HOME, else $XDG_STATE_HOME/baka,\n"
                                 "else ~/.local/state/baka; a variable that is empty counts as not set.\n"
                                 "\n"
+                                "An error is one line on standard error; with --json also\n"
+                                "{\"error\":{\"code\",\"message\",\"path\"}} on standard output.\n"
+                                "\n"
                                 "Exit status:\n"
                                 "  0  done\n"
                                 "  1  the request failed\n"
@@ -53,7 +56,7 @@ static void print_line(const char *text)
         output_text(stderr, *c == '\n' ? " " : c, 1);
 }
 
-int cli_fail(const struct cli *cli, const struct err *err)
+int cli_complain(const struct err *err)
 {
     /* A message that names its place already is not given it twice. */
     bool place = *err->path && !strstr(err->message, err->path);
@@ -64,34 +67,54 @@ int cli_fail(const struct cli *cli, const struct err *err)
     }
     print_line(err->message);
     putc('\n', stderr);
-    if (cli->json) {
-        cJSON *object = cJSON_CreateObject(), *e = cJSON_AddObjectToObject(object, "error");
-        cJSON_AddStringToObject(e, "code", err_code_word(err->code));
-        cJSON_AddStringToObject(e, "message", err->message);
-        cJSON_AddStringToObject(e, "path", err->path);
-        output_json(stdout, object);
-        cJSON_Delete(object);
-    }
     return err->code == ERR_UNAVAILABLE ? CLI_NO_DAEMON : CLI_FAILED;
+}
+
+cJSON *cli_error_json(const struct err *err)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "code", err_code_word(err->code));
+    cJSON_AddStringToObject(object, "message", err->message);
+    cJSON_AddStringToObject(object, "path", err->path);
+    return object;
+}
+
+static void print_error_json(const struct err *err)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddItemToObject(object, "error", cli_error_json(err));
+    output_json(stdout, object);
+    cJSON_Delete(object);
+}
+
+int cli_fail(const struct cli *cli, const struct err *err)
+{
+    if (cli->json)
+        print_error_json(err);
+    return cli_complain(err);
 }
 
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
     const char *path = cli->verb ? cli->verb->path : NULL;
-    fprintf(stderr, "%sbakactl%s%s:%s ", output_style(stderr, STYLE_RED), path ? " " : "", path ? path : "",
-            output_style(stderr, STYLE_PLAIN));
     char *text;
     va_list ap;
     va_start(ap, format);
     if (vasprintf(&text, format, ap) < 0)
         abort();
     va_end(ap);
+    fprintf(stderr, "%sbakactl%s%s:%s ", output_style(stderr, STYLE_RED), path ? " " : "", path ? path : "",
+            output_style(stderr, STYLE_PLAIN));
     print_line(text);
-    free(text);
     if (path)
         fprintf(stderr, " (see bakactl help %s)\n", path);
     else
         fputs(" (see bakactl --help)\n", stderr);
+    struct err err;
+    err_set(&err, ERR_INVALID, "%s", text);
+    free(text);
+    if (cli->json)
+        print_error_json(&err);
     return CLI_USAGE;
 }
 
@@ -281,9 +304,20 @@ static int find_target(struct cli *cli, int *argc, char ***argv, struct err *err
     return CLI_DONE;
 }
 
+/* Known before the line is parsed, so that what is wrong with the line is told as JSON too. No option takes "--json"
+ * for its value: cli/args.c wants that written "--name=--json". */
+static bool asks_for_json(int argc, char *const *argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct err err = {0};
+    cli->json = asks_for_json(argc, argv);
     int rc = find_target(cli, &argc, &argv, &err);
     if (rc)
         return rc;
@@ -305,7 +339,6 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "a verb is needed: bakactl %s %s", cli->verb->path, cli->verb->arguments);
     if (!runnable)
         return cli_usage(cli, "a verb is needed");
-    cli->json = args_flag(&cli->args, "--json");
     rc = check_positionals(cli);
     if (rc)
         return rc;

@@ -8,11 +8,12 @@
 
 struct plot_series {
     const char *label;
-    const char *detail;  /* stands behind the label in the legend, as "best 1.512"; NULL for none */
+    const char *detail;  /* stands behind the label, as "1.5130, best 1.5120"; NULL for none */
     const double *x, *y; /* a point with a value that is not finite breaks the line */
     size_t count;
-    int colour; /* index into the drawer's palette; series that belong together share it */
-    bool faint; /* drawn thin, without a legend entry, and last in line for a say in the range of y */
+    int colour;  /* index into the drawer's palette; series that belong together share it */
+    bool faint;  /* drawn thin, without a letter or label, and last in line for a say in the range of y */
+    bool strong; /* drawn heavier */
 };
 
 /* From the loser's best back to where the winner passed it. */
@@ -28,6 +29,8 @@ struct plot {
     size_t series_count;
     const struct plot_arrow *arrows;
     size_t arrow_count;
+    const char *const *notes; /* what a reader has to know beside the picture, a sentence each */
+    size_t note_count;
 };
 
 struct plot_axis {
@@ -37,12 +40,17 @@ struct plot_axis {
 
 /* All x. False when there is no finite point at all. */
 bool plot_x_axis(const struct plot *p, struct plot_axis *out);
-/* The part of y that is worth looking at: from the lowest value to the highest after the first fifth of x, unless few
- * values reach so high; so neither a run's first steps nor an explosion flatten the rest. What lies above is cut off by
- * the drawer. Logarithmic when the range spans more than a factor of 4. */
+/* The part of y that is worth looking at, so that late differences are seen: from the lowest value up to the highest
+ * one after the first fifth of x, as far as that stays within a few times of what the curves still fall then. Neither
+ * first steps nor an explosion nor one hopeless run flattens the rest; what lies above is for the drawer to cut off,
+ * and to say so. Logarithmic when the range spans more than a factor of 4. */
 bool plot_y_axis(const struct plot *p, struct plot_axis *out);
 /* 0 at min, 1 at max, beyond them outside. */
 double plot_axis_place(const struct plot_axis *a, double value);
+bool plot_axis_holds(const struct plot_axis *a, double value);
+
+/* Index of the last finite point, where the curve ends; -1: none. */
+ptrdiff_t plot_series_end(const struct plot_series *s);
 
 enum { PLOT_TICKS_MAX = 24 };
 

@@ -203,7 +203,7 @@ static int prepare(struct preparation *p, struct token_file_header *out, struct 
         rc = add_text(p, o->val_texts[i], err);
     if (!rc)
         rc = tokenizer_flush(p->tokenizer, on_ids, p, err);
-    return rc ? rc : token_writer_finish(p->writer, o->val_fraction, out, err);
+    return rc ? rc : token_writer_finish(p->writer, o->val, out, err);
 }
 
 static int check_separator(const struct preparation_options *o, const struct tokenizer_about *about, struct err *err)

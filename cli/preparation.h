@@ -17,7 +17,7 @@ struct preparation_options {
     const char *separator; /* between documents; NULL: a text is one */
     const char *const *texts, *const *val_texts;
     int text_count, val_text_count;
-    double val_fraction; /* 0 with val_texts */
+    struct share val; /* none with val_texts */
     int threads;
     bool replace;
 };

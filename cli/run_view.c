@@ -132,6 +132,16 @@ const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE])
     return out;
 }
 
+void run_warn_missing(const cJSON *run)
+{
+    double missing = run_number(run, "missing_steps");
+    if (missing > 0)
+        fprintf(stderr,
+                "bakactl: warning: %s %s: %.0f step%s missing, a journal was damaged; bakactl show %s tells where\n",
+                run_text(run, "id"), run_text(run, "name"), missing, missing == 1 ? " is" : "s are",
+                run_text(run, "id"));
+}
+
 int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *err)
 {
     struct client_url url;
@@ -182,6 +192,8 @@ static int fetch_page(struct client *client, const char *ref, char next[64], cJS
 
 int run_fetch_all(struct client *client, const char *const *refs, int count, cJSON *runs, struct err *err)
 {
+    char unknown[512] = "";
+    size_t used = 0;
     for (int i = 0; i < count; i++) {
         char next[64] = "";
         int found = 0;
@@ -190,8 +202,8 @@ int run_fetch_all(struct client *client, const char *const *refs, int count, cJS
             if (rc)
                 return rc;
         } while (*next);
-        if (found == 0)
-            return err_set(err, ERR_NOT_FOUND, "no run and no tag is called %s", refs[i]);
+        if (found == 0 && used < sizeof unknown)
+            used += (size_t)snprintf(unknown + used, sizeof unknown - used, "%s%s", used ? ", " : "", refs[i]);
     }
-    return 0;
+    return used ? err_set(err, ERR_NOT_FOUND, "no run and no tag is called %s", unknown) : 0;
 }

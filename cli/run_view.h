@@ -33,10 +33,13 @@ const char *run_format_energy(double joules, char out[RUN_VIEW_SIZE]); /* "512 J
 double run_share(const cJSON *run);
 const char *run_format_share(const cJSON *run, char out[RUN_VIEW_SIZE]);
 
+/* A line on standard error where steps of the run are missing: what is shown of its curve is not all of it. */
+void run_warn_missing(const cJSON *run);
+
 /* GET /v1/runs/REF: one run by id or name. Caller deletes. */
 int run_fetch(struct client *client, const char *ref, cJSON **out, struct err *err);
 /* Appends to the array `runs` the RUN objects that each REF or tag stands for, in that order, each run once.
- * ERR_NOT_FOUND for a word that stands for none. */
+ * ERR_NOT_FOUND names all words that stand for none. */
 int run_fetch_all(struct client *client, const char *const *refs, int count, cJSON *runs, struct err *err);
 
 #endif

@@ -1,4 +1,6 @@
-/* svg.h: curves as one self-contained SVG file: light background, axes with ticks, legend, arrows with their text. */
+/* svg.h: curves as one self-contained SVG file on white, as it can be printed: axes with ticks, each name with its
+ * numbers where its curve ends, arrows with their text where nothing else is drawn, the notes below. What is left out
+ * is said. */
 #ifndef BAKA_CLI_SVG_H
 #define BAKA_CLI_SVG_H
 

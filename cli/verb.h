@@ -8,6 +8,7 @@
 #define BAKA_CLI_VERB_H
 
 #include <stdbool.h>
+#include <cjson/cJSON.h>
 #include "base/err.h"
 #include "base/path.h"
 #include "cli/args.h"
@@ -51,7 +52,10 @@ int cli_client(struct cli *cli, struct client **out, struct err *err);
 /* Prints the error as one line ("bakactl: ..."), with --json also as {"error":{...}} on standard output; returns
  * CLI_NO_DAEMON for ERR_UNAVAILABLE, else CLI_FAILED. */
 int cli_fail(const struct cli *cli, const struct err *err);
-/* "bakactl submit: ... (see bakactl help submit)"; returns CLI_USAGE. */
+/* cli_fail's line and exit status, without the JSON; and the object behind its "error", for the caller to delete. */
+int cli_complain(const struct err *err);
+cJSON *cli_error_json(const struct err *err);
+/* "bakactl submit: ... (see bakactl help submit)", with --json as cli_fail does; returns CLI_USAGE. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* cli_usage with the text of an error, for what args_int64 and its like say. */
 int cli_usage_err(const struct cli *cli, const struct err *err);

@@ -9,12 +9,13 @@
 #include "cli/chart.h"
 #include "cli/client.h"
 #include "cli/comparison.h"
+#include "cli/comparison_summary.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
 #include "cli/svg.h"
 
-enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 2, SENTENCES = 12 };
+enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 3, SVG_TRAIN = 3 };
 
 static int fetch(struct cli *cli, cJSON **out, struct err *err)
 {
@@ -149,42 +150,14 @@ static void print_table(const struct comparison *c)
 static void print_chart(const struct comparison *c)
 {
     struct comparison_plot plot;
-    size_t left_out;
-    comparison_plot_init(c, CHART_RUNS, CHART_ARROWS, false, &plot, &left_out);
+    comparison_plot_init(c, &(struct comparison_choice){.max_runs = CHART_RUNS, .max_arrows = CHART_ARROWS}, &plot);
     int width = output_width();
     chart_print(stdout, &plot.plot,
                 &(struct chart_options){width > 140 ? 140 : width, CHART_HEIGHT, output_has_colour(stdout)});
-    if (left_out)
+    if (plot.left_out)
         printf("%sthe %d lowest are drawn, %zu more are in the table%s\n", output_style(stdout, STYLE_DIM), CHART_RUNS,
-               left_out, output_style(stdout, STYLE_PLAIN));
+               plot.left_out, output_style(stdout, STYLE_PLAIN));
     comparison_plot_finish(&plot);
-}
-
-/* Those of the winner come first; with many runs the others are only counted. */
-static void print_sentences(const struct comparison *c)
-{
-    const cJSON *arrows = cJSON_GetObjectItemCaseSensitive(c->json, "arrows"), *item;
-    const char *winner = c->winner >= 0 ? c->runs[c->winner].id : "";
-    int shown = 0, left_out = 0;
-    for (int pass = 0; pass < 2; pass++)
-        cJSON_ArrayForEach(item, arrows) {
-            bool of_winner = strcmp(run_text(item, "winner"), winner) == 0;
-            if (of_winner != (pass == 0))
-                continue;
-            if (shown++ < SENTENCES)
-                printf("%s%s%s\n", output_style(stdout, of_winner ? STYLE_BOLD : STYLE_PLAIN), run_text(item, "text"),
-                       output_style(stdout, STYLE_PLAIN));
-            else
-                left_out++;
-        }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "undecided")) {
-        if (shown++ < SENTENCES)
-            printf("%s\n", run_text(item, "text"));
-        else
-            left_out++;
-    }
-    if (left_out)
-        printf("and %d more pairs (--json has all)\n", left_out);
 }
 
 static const char *label_of(const struct comparison *c, const char *id)
@@ -216,28 +189,15 @@ static void print_asides(const struct comparison *c)
     fputs(output_style(stdout, STYLE_PLAIN), stdout);
 }
 
-static void print_title(const struct comparison *c, FILE *out)
-{
-    for (size_t i = 0; i < c->count && i < 4; i++)
-        fprintf(out, "%s%s", i ? ", " : "", c->runs[i].label);
-    if (c->count > 4)
-        fprintf(out, " and %zu more", c->count - 4);
-    fprintf(out, ": %s", c->on_validation ? "validation loss" : "training loss, means over 1/20 epoch");
-}
-
 static int write_svg(const struct comparison *c, const char *path, struct err *err)
 {
     struct comparison_plot plot;
-    size_t left_out, size, title_size;
-    char *text, *title;
-    FILE *title_stream = open_memstream(&title, &title_size), *memory = open_memstream(&text, &size);
-    if (!memory || !title_stream)
+    size_t size;
+    char *text;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
         abort();
-    print_title(c, title_stream);
-    if (fclose(title_stream) != 0)
-        abort();
-    comparison_plot_init(c, SVG_RUNS, SVG_ARROWS, true, &plot, &left_out);
-    plot.plot.title = title;
+    comparison_plot_init(c, &(struct comparison_choice){SVG_RUNS, SVG_ARROWS, SVG_TRAIN, true}, &plot);
     svg_print(memory, &plot.plot);
     comparison_plot_finish(&plot);
     if (fclose(memory) != 0)
@@ -247,7 +207,6 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
         fwrite(text, 1, size, stdout);
     else
         rc = file_write_atomic(path, text, size, 0644, err);
-    free(title);
     free(text);
     return rc;
 }
@@ -255,10 +214,11 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
 static void print_all(const struct comparison *c)
 {
     print_table(c);
+    comparison_print_groups(c, stdout);
     putchar('\n');
     print_chart(c);
     putchar('\n');
-    print_sentences(c);
+    comparison_print_sentences(c, stdout);
     print_asides(c);
 }
 
@@ -275,6 +235,9 @@ static int run(struct cli *cli)
     cJSON *answer = NULL;
     if (fetch(cli, &answer, &err))
         return cli_fail(cli, &err);
+    const cJSON *compared;
+    cJSON_ArrayForEach(compared, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
+        run_warn_missing(compared);
     struct comparison c;
     comparison_init(&c, answer);
     int rc = svg ? write_svg(&c, svg, &err) : 0;
@@ -306,14 +269,28 @@ const struct verb verb_compare = {
             "winner from which all its later ones are below the loser's best, and how many\n"
             "times fewer tokens that took than the loser took to its best. Curves are\n"
             "validation losses, or, where a run has none, training losses as means over\n"
-            "1/20 epoch. A last crossing of the curves is told beside it; it is another\n"
-            "thing. With --json:\n"
-            "{\"runs\",\"arrows\",\"crosses\",\"undecided\",\"notes\"}, see docs/architecture.md.\n"
+            "1/20 epoch. The pictures show the arrows of the lowest run that passes another\n"
+            "one, over those next to it: one in the terminal, at most three in the SVG,\n"
+            "where up to three runs have their training curves too. A last crossing of the\n"
+            "curves is told beside it; it is another thing.\n"
+            "\n"
+            "Runs that differ in nothing but their seed are a group: a line each under the\n"
+            "table has the mean and the standard deviation (over n - 1) of their validation\n"
+            "losses, and their mean speed. Each seed counts once. With groups and more than\n"
+            "12 pairs, the pairs told are those of equal seeds.\n"
+            "\n"
+            "`peak memory` is the machine's: the most that the worker's process had resident,\n"
+            "program and libraries included, of all attempts; known when one has ended. What\n"
+            "a run takes of a GPU is not in it; `baka-worker --plan` tells that.\n"
+            "\n"
+            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"notes\"}, see\n"
+            "docs/architecture.md.\n"
             "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
             "  bakactl compare ffn --svg ffn.svg\n"
-            "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n",
+            "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
+            "  bakactl compare study --json | jq '.groups[] | {name, best_val_loss}'\n",
     .options = options,
     .min_positional = 1,
     .max_positional = -1,

@@ -233,7 +233,10 @@ static const struct verb verb_data_verify = {
     .arguments = "NAME [--json]",
     .summary = "read a data set whole and check it against its hash",
     .help = "Reads all tokens of a data set; checks that each is in the vocabulary and that\n"
-            "all match the hash.\n",
+            "all match the hash. Exits 1 when they do not.\n"
+            "\n"
+            "Example:\n"
+            "  bakactl data verify kjv\n",
     .min_positional = 1,
     .max_positional = 1,
     .positional_is = "name of a data set",
@@ -248,7 +251,7 @@ const struct verb verb_data = {
     .name = "data",
     .path = "data",
     .arguments = "prepare|list|dump|verify ...",
-    .summary = "prepare texts for training, list and dump data sets",
+    .summary = "prepare texts for training; list, dump and verify data sets",
     .help = "A data set is made once from text files and then named in specs (data.name).\n"
             "It lies in the state directory, in data/NAME. No daemon is needed.\n",
     .children = children,

@@ -12,7 +12,7 @@
 
 enum { THREADS_MAX = 64, THREADS_DEFAULT_MAX = 8 };
 
-static const double default_val_fraction = 0.05;
+static const struct share default_val = {5, 100};
 
 static void print_summary(const struct cli *cli, const char *name, const struct token_file_header *h)
 {
@@ -44,14 +44,14 @@ static int default_threads(void)
 
 static int read_options(const struct cli *cli, struct preparation_options *o, struct err *err)
 {
-    const char *tokenizer = args_value(&cli->args, "--tokenizer");
+    const char *tokenizer = args_value(&cli->args, "--tokenizer"), *share = args_value(&cli->args, "--val-fraction");
     int64_t threads = default_threads();
     o->home = cli->home;
     o->name = args_value(&cli->args, "--output");
     o->tokenizer = tokenizer ? tokenizer : "bytes";
     o->separator = args_value(&cli->args, "--document-separator");
     o->replace = args_flag(&cli->args, "--replace");
-    o->val_fraction = args_count(&cli->args, "--val") ? 0 : default_val_fraction;
+    o->val = args_count(&cli->args, "--val") ? (struct share){0} : default_val;
     if (!o->name)
         return err_set(err, ERR_INVALID, "-o NAME is needed: the name of the data set");
     if (!name_is_valid(o->name))
@@ -60,13 +60,16 @@ static int read_options(const struct cli *cli, struct preparation_options *o, st
                        NAME_SIZE - 1);
     if (o->separator && !*o->separator)
         return err_set(err, ERR_INVALID, "--document-separator: a string that is not empty is needed");
-    if (args_value(&cli->args, "--val") && args_value(&cli->args, "--val-fraction"))
+    if (args_value(&cli->args, "--val") && share)
         return err_set(err, ERR_INVALID, "--val and --val-fraction exclude each other");
     int rc = tokenizer_check(o->tokenizer, err);
     if (!rc)
         rc = args_int64(&cli->args, "--threads", 1, THREADS_MAX, &threads, err);
     o->threads = (int)threads;
-    return rc ? rc : args_double(&cli->args, "--val-fraction", 0, 1, &o->val_fraction, err);
+    struct err why;
+    if (!rc && share && share_parse(share, &o->val, &why))
+        rc = err_set(err, ERR_INVALID, "--val-fraction %s", why.message);
+    return rc;
 }
 
 static int run_prepare(struct cli *cli)
@@ -122,7 +125,8 @@ const struct verb verb_data_prepare = {
             "with FILE.json the end-of-text token is put behind each document.\n"
             "\n"
             "Validation: the last floor(F*N) of the N tokens, F = 0.05 unless --val-fraction\n"
-            "says otherwise; or the texts given by --val, one each time.\n"
+            "says otherwise, a decimal below 1 that is reckoned with exactly: 0.29 of 100 are\n"
+            "29; or the texts given by --val, one each time.\n"
             "\n"
             "--replace takes effect even while runs use the old data set: a run in training\n"
             "keeps what it has open, and one that is resumed later sees by the hash that the\n"

@@ -15,7 +15,8 @@ const struct verb verb_retry = {
     .summary = "queue runs again that ended without finishing",
     .help = "RUN is an id or a name (the newest run of that name) in state failed,\n"
             "diverged, stopped or cancelled. It is queued again and goes on from its newest\n"
-            "good checkpoint, or from the beginning when there is none.\n"
+            "good checkpoint, or from the beginning when there is none. The other runs are\n"
+            "still tried when one cannot be; --json as for `bakactl cancel`.\n"
             "\n"
             "Example:\n"
             "  bakactl retry b00012 && bakactl wait b00012\n",

@@ -79,6 +79,13 @@ static void print_progress(const cJSON *run)
                run_format_bytes(run_number(run, "peak_memory_bytes"), d));
     if (!isnan(run_number(run, "mfu")))
         printf("MFU       %s of the GPU's peak\n", run_format_percent(run_number(run, "mfu"), a));
+    if (run_number(run, "skipped_steps") > 0)
+        printf("skipped   %.0f of the updates: a loss or a gradient norm was not finite\n",
+               run_number(run, "skipped_steps"));
+    if (run_number(run, "missing_steps") > 0)
+        printf("%swarning   %.0f step%s missing: a journal was damaged%s\n", output_style(stdout, STYLE_RED),
+               run_number(run, "missing_steps"), run_number(run, "missing_steps") == 1 ? " is" : "s are",
+               output_style(stdout, STYLE_PLAIN));
     if (run_number(run, "nondeterminism") > 0)
         printf("%swarning   %.0f replayed steps came out otherwise under an equal numerics id%s\n",
                output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));

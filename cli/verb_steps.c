@@ -48,6 +48,7 @@ static int run(struct cli *cli)
     if (cli_client(cli, &client, &err) || run_fetch(client, cli->args.positional[0], &found, &err))
         return cli_fail(cli, &err);
     struct columns columns = {.out = stdout, .json = cli->json};
+    run_warn_missing(found);
     int rc = print_steps(client, run_text(found, "id"), &columns, &err);
     cJSON_Delete(found);
     if (rc)
@@ -71,9 +72,8 @@ const struct verb verb_steps = {
             "1; a step's loss is that before its update; tokens are the predictions counted\n"
             "so far; epoch = tokens / tokens an epoch; mfu is the share of the device's peak\n"
             "FLOPs that the model takes, empty (null) where the peak is not known, as on a\n"
-            "CPU. Doubles have 17 digits; nan, inf, -inf\n"
-            "are words (strings in JSON, which is an array of objects); what an imported\n"
-            "curve does not have is nan.\n"
+            "CPU. Doubles have 17 digits; nan, inf, -inf are words (strings in JSON, which is\n"
+            "an array of objects); what an imported curve does not have is nan.\n"
             "\n"
             "Examples:\n"
             "  bakactl steps elephant > elephant.csv\n"

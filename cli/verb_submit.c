@@ -3,76 +3,36 @@
  * connection that broke: the same runs are answered. */
 #include "cli/verb.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/file.h"
 #include "base/json.h"
+#include "cli/assignment.h"
 #include "cli/client.h"
 #include "cli/follow.h"
+#include "cli/input.h"
 #include "cli/output.h"
 #include "cli/request_id.h"
 #include "cli/run_view.h"
 #include "schema/spec.h"
 #include "schema/submission.h"
 
-/* "-": standard input. Caller frees. */
-static int read_text(const char *path, char **out, size_t *size, struct err *err)
-{
-    if (strcmp(path, "-") != 0)
-        return file_read_all(path, SPEC_MAX_BYTES, out, size, err);
-    char *text = malloc(SPEC_MAX_BYTES + 2);
-    if (!text)
-        abort();
-    size_t n = fread(text, 1, SPEC_MAX_BYTES + 1, stdin);
-    int rc = 0;
-    if (ferror(stdin))
-        rc = err_set_errno(err, errno, "standard input");
-    else if (n > SPEC_MAX_BYTES)
-        rc = err_set(err, ERR_TOO_LARGE, "standard input: a spec has at most %d bytes", SPEC_MAX_BYTES);
-    if (rc) {
-        free(text);
-        return rc;
-    }
-    text[n] = '\0';
-    *out = text;
-    *size = n;
-    return 0;
-}
-
 static int read_spec(const char *path, cJSON **out, struct err *err)
 {
     const struct json_limits limits = {SPEC_MAX_BYTES, SPEC_MAX_DEPTH};
     char *text;
     size_t size;
-    int rc = read_text(path, &text, &size, err);
+    int rc = input_read(path, SPEC_MAX_BYTES, &text, &size, err);
     if (rc)
         return rc;
-    rc = json_parse(text, size, &limits, strcmp(path, "-") == 0 ? "standard input" : path, out, err);
+    rc = json_parse(text, size, &limits, input_name(path), out, err);
     free(text);
     if (rc == 0 && !cJSON_IsObject(*out)) {
         cJSON_Delete(*out);
-        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}", path);
+        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}",
+                     input_name(path));
     }
     return rc;
-}
-
-/* {"path":..., KEY:...} from "path=text"; false when there is no "=" or nothing before it. */
-static cJSON *add_path(cJSON *array, const char *given, const char **text)
-{
-    const char *equals = strchr(given, '=');
-    if (!equals || equals == given)
-        return NULL;
-    char *path = strndup(given, (size_t)(equals - given));
-    if (!path)
-        abort();
-    cJSON *item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "path", path);
-    cJSON_AddItemToArray(array, item);
-    free(path);
-    *text = equals + 1;
-    return item;
 }
 
 /* Cuts at commas outside of brackets and quotes, so that lists can be swept too: betas=[0.9,0.95],[0.9,0.99]. */
@@ -101,33 +61,6 @@ static void add_values(cJSON *array, const char *text)
     }
 }
 
-/* Whether the field exists and takes the value; what only the whole spec can tell is left to the daemon. */
-static int check_value(const char *path, const char *text, struct err *err)
-{
-    cJSON *scratch = cJSON_CreateObject();
-    int rc = spec_set_text(scratch, path, text, err);
-    cJSON_Delete(scratch);
-    return rc;
-}
-
-static int add_sets(struct cli *cli, cJSON *body)
-{
-    struct err err = {0};
-    const char *text, *given;
-    cJSON *set = cJSON_AddArrayToObject(body, "set");
-    if (args_count(&cli->args, "--set") > SUBMISSION_MAX_SETS)
-        return cli_usage(cli, "--set: at most %d are allowed", SUBMISSION_MAX_SETS);
-    for (int i = 0; (given = args_value_at(&cli->args, "--set", i)); i++) {
-        cJSON *item = add_path(set, given, &text);
-        if (!item)
-            return cli_usage(cli, "--set %s: path=value is needed, as train.seed=2", given);
-        if (check_value(run_text(item, "path"), text, &err))
-            return cli_usage(cli, "--set: %s", err.message);
-        cJSON_AddStringToObject(item, "text", text);
-    }
-    return CLI_DONE;
-}
-
 /* *runs is multiplied by the number of values, until it is too large. */
 static int check_axis(const struct cli *cli, const cJSON *axis, int64_t *runs)
 {
@@ -141,7 +74,7 @@ static int check_axis(const struct cli *cli, const cJSON *axis, int64_t *runs)
     cJSON_ArrayForEach(value, values)
         texts[n++] = value->valuestring;
     for (int i = 0; i < count && rc == 0; i++)
-        rc = check_value(path, texts[i], &err);
+        rc = assignment_check(path, texts[i], &err);
     if (rc == 0)
         rc = submission_check_axis(path, texts, count, "--sweep", &err);
     free(texts);
@@ -169,7 +102,7 @@ static int add_sweep(struct cli *cli, cJSON *body, int64_t *runs)
     if (args_count(&cli->args, "--sweep") > SUBMISSION_MAX_AXES)
         return cli_usage(cli, "--sweep: at most %d are allowed", SUBMISSION_MAX_AXES);
     for (int i = 0; (given = args_value_at(&cli->args, "--sweep", i)); i++) {
-        cJSON *item = add_path(sweep, given, &text);
+        cJSON *item = assignment_add(sweep, given, &text);
         if (!item)
             return cli_usage(cli, "--sweep %s: path=value,value is needed, as model.ffn.type=swiglu,elephant", given);
         const char *path = run_text(item, "path");
@@ -188,7 +121,8 @@ static int add_options(struct cli *cli, cJSON *body)
     struct err err = {0};
     const char *given;
     int64_t seeds = 0, runs = 1;
-    if (add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") || cli_check_tags(cli))
+    if (assignment_add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") ||
+        cli_check_tags(cli))
         return CLI_USAGE;
     if (args_int64(&cli->args, "--seeds", 1, SUBMISSION_MAX_RUNS, &seeds, &err))
         return cli_usage_err(cli, &err);
@@ -259,21 +193,24 @@ static const struct args_option options[] = {
 const struct verb verb_submit = {
     .name = "submit",
     .path = "submit",
-    .arguments =
-        "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... [--wait]",
+    .arguments = "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... "
+                 "[--wait] [--json]",
     .summary = "queue one experiment, or a sweep of many",
     .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every\n"
             "field. \"-\" reads standard input. Values are parsed by the type of the field.\n"
             "All runs of a submission are queued, or none; at most 10000, each value of an\n"
-            "axis once. A name or tag is at most 64 letters, digits, '.', '_' and '-', the\n"
-            "first a letter or digit, and not of the form of an id (b00012). Prints id,\n"
-            "name and state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
+            "axis once. Runs of a sweep are called NAME-VALUE, or NAME-FIELDVALUE where the\n"
+            "value is a number, and several seeds add -sSEED: study-swiglu-s2, study-lr0.001.\n"
+            "A name or tag is at most 64 letters, digits, '.', '_' and '-', the first a\n"
+            "letter or digit, and not of the form of an id (b00012). Prints id, name and\n"
+            "state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
             "\n"
             "Examples:\n"
             "  bakactl submit elephant.json\n"
-            "  bakactl submit base.json --set train.epochs=3 --set train.seed=2\n"
-            "  bakactl submit base.json --sweep model.ffn.type=gelu,swiglu,elephant --tag ffn\n"
-            "  bakactl submit base.json --sweep train.optimizer.lr=1e-3,3e-4 --seeds 3 --wait\n"
+            "  bakactl submit study.json --set train.epochs=3 --set train.seed=2\n"
+            "  bakactl submit study.json --sweep model.ffn.type=gelu,swiglu,elephant_glu \\\n"
+            "      --seeds 3 --tag study\n"
+            "  bakactl submit study.json --sweep train.optimizer.lr=1e-3,3e-4 --wait\n"
             "  echo '{\"data\":{\"name\":\"kjv\"}}' | bakactl submit - --json | jq -r '.runs[].id'\n",
     .options = options,
     .min_positional = 1,

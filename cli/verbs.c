@@ -4,11 +4,14 @@
 extern const struct verb verb_cancel;
 extern const struct verb verb_compare;
 extern const struct verb verb_data;
+extern const struct verb verb_eval;
 extern const struct verb verb_evals;
+extern const struct verb verb_export;
 extern const struct verb verb_import;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
 extern const struct verb verb_retry;
+extern const struct verb verb_sample;
 extern const struct verb verb_show;
 extern const struct verb verb_status;
 extern const struct verb verb_steps;
@@ -25,9 +28,12 @@ const struct verb *const verbs[] = {
     &verb_compare,
     &verb_steps,
     &verb_evals,
+    &verb_eval,
+    &verb_sample,
     &verb_cancel,
     &verb_retry,
     &verb_import,
+    &verb_export,
     &verb_data,
     NULL,
 };

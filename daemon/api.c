@@ -173,8 +173,8 @@ static void write_tags(struct jsonw *w, const char *tags)
 static void write_eta(struct jsonw *w, const struct store_run *r, bool waits)
 {
     if (!waits && r->state == RUN_RUNNING && r->step_ms.known && r->total_steps != STORE_UNKNOWN &&
-        r->step != STORE_UNKNOWN && r->total_steps >= r->step)
-        jsonw_real(w, "eta_s", (double)(r->total_steps - r->step) * r->step_ms.value / 1000);
+        r->at_step != STORE_UNKNOWN && r->total_steps >= r->at_step)
+        jsonw_real(w, "eta_s", (double)(r->total_steps - r->at_step) * r->step_ms.value / 1000);
     else
         jsonw_null(w, "eta_s");
 }
@@ -218,6 +218,8 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
     else
         jsonw_null(w, "spec_hash");
     jsonw_int(w, "nondeterminism", r->nondeterminism);
+    jsonw_int(w, "skipped_steps", r->skipped_steps);
+    jsonw_int(w, "missing_steps", r->missing_steps);
     jsonw_bool(w, "cancelling", r->cancelling);
 }
 

@@ -6,7 +6,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "daemon/api_compare_groups.h"
 #include "daemon/compare.h"
+#include "daemon/compare_group.h"
 #include "daemon/store_curve.h"
 #include "schema/spec.h"
 
@@ -15,6 +17,7 @@ enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SI
 struct loaded {
     struct store_run run;
     char label[LABEL_SIZE], order[32], experiment[SHA256_HEX_SIZE];
+    int64_t seed;                                /* STORE_UNKNOWN */
     struct store_real perplexity, bits_per_byte; /* of the newest validation */
 };
 
@@ -121,7 +124,9 @@ static int load_spec(struct store_conn *c, struct loaded *l, struct err *err)
         return rc;
     struct spec spec;
     struct err ignored;
+    l->seed = STORE_UNKNOWN;
     if (*text && spec_parse(text, strlen(text), &spec, &ignored) == 0) {
+        l->seed = spec.train.seed;
         spec.train.seed = 0;
         spec_hash(&spec, l->experiment);
         if (spec_get_text(&spec, "data.order", l->order, sizeof l->order, &ignored))
@@ -224,6 +229,7 @@ static void write_run(struct jsonw *w, const struct bakad *b, const struct reque
     jsonw_begin_object(w, NULL);
     api_run_fields(w, b, &l->run, now_ms);
     jsonw_string(w, "label", l->label);
+    api_store_int(w, "seed", l->seed);
     jsonw_real(w, "epochs", r->epoch);
     api_store_real(w, "perplexity", &l->perplexity);
     api_store_real(w, "bits_per_byte", &l->bits_per_byte);
@@ -328,6 +334,30 @@ static int write_pairs(struct jsonw *w, const struct request *q, struct err *err
     return rc;
 }
 
+static double known_or_nan(const struct store_real *r)
+{
+    return r->known ? r->value : NAN;
+}
+
+static int write_groups(struct jsonw *w, const struct request *q, struct err *err)
+{
+    struct compare_member members[COMPARE_MAX_RUNS];
+    const char *ids[COMPARE_MAX_RUNS];
+    for (size_t i = 0; i < q->count; i++) {
+        const struct loaded *l = &q->loaded[i];
+        ids[i] = l->run.id_text;
+        members[i] = (struct compare_member){.experiment = l->experiment,
+                                             .name = l->run.name,
+                                             .label = l->label,
+                                             .seed = l->seed,
+                                             .step = q->runs[i].step,
+                                             .best_val = known_or_nan(&l->run.best_val_loss),
+                                             .val = known_or_nan(&l->run.val_loss),
+                                             .tok_s = known_or_nan(&l->run.tok_s)};
+    }
+    return api_compare_groups(w, members, ids, q->count, err);
+}
+
 static void on_note(void *arg, const char *text)
 {
     struct jsonw *w = arg;
@@ -349,6 +379,8 @@ static int run_compare(struct store_conn *c, struct api_call *call, struct err *
         write_run(w, call->bakad, q, i, call->now_ms);
     jsonw_end_array(w);
     rc = write_pairs(w, q, err);
+    if (rc == 0)
+        rc = write_groups(w, q, err);
     if (rc)
         return rc;
     jsonw_begin_array(w, "notes");

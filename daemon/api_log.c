@@ -79,7 +79,8 @@ static int run_log(struct store_conn *c, struct api_call *call, struct err *err)
     store_id_text(id, id_text);
 
     if (page->attempt > attempts)
-        return err_set_at(err, ERR_NOT_FOUND, "attempt", "%s has %lld attempts", id_text, (long long)attempts);
+        return err_set_at(err, ERR_NOT_FOUND, "attempt", "%s has %lld attempt%s", id_text, (long long)attempts,
+                          attempts == 1 ? "" : "s");
     if (page->attempt == 0)
         page->attempt = attempts;
     if (page->attempt > 0) {

@@ -52,7 +52,8 @@ static int check_resources(const struct bakad *b, const struct spec *s, struct e
     };
     int rc = scheduler_check(&b->machine, &demand, err);
     if (rc == 0 && s->resources.gpus > 0 && !BAKA_HAVE_CUDA)
-        return err_set_at(err, ERR_INVALID, "train.device", "this build has no CUDA backend: cpu, or auto without GPUs");
+        return err_set_at(err, ERR_INVALID, "train.device",
+                          "this build has no CUDA backend: cpu, or auto without GPUs");
     return rc;
 }
 
@@ -96,6 +97,9 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
         return err_set_at(err, ERR_INVALID, "data.name", "'%s' has %llu training tokens; a run needs at least 2",
                           s->data.name, (unsigned long long)seen->data.train_tokens);
     memcpy(seen->name, s->data.name, sizeof seen->name);
+    if (s->train.init_from[0] != '\0' && !home_has_model(b->config->home, s->train.init_from))
+        return err_set_at(err, ERR_INVALID, "train.init_from",
+                          "there is no model '%s': bring it with `bakactl import --hf`", s->train.init_from);
     rc = check_resources(b, s, err);
     if (rc == 0)
         rc = plan_make(s, (int64_t)seen->data.vocab, &device, &plan, err);

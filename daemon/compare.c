@@ -27,7 +27,8 @@ bool compare_beats_best(const struct compare_curve *winner, const struct compare
         return false;
     out->at = winner->points[first];
     out->loser_best = loser->points[best];
-    out->tokens_ratio = (double)out->loser_best.tokens / (double)out->at.tokens;
+    bool known = out->loser_best.tokens > 0 && out->at.tokens > 0;
+    out->tokens_ratio = known ? (double)out->loser_best.tokens / (double)out->at.tokens : NAN;
     return true;
 }
 

@@ -72,7 +72,7 @@ void compare_train_finish(struct compare_train *t);
 struct compare_arrow {
     struct compare_point at;         /* the winner's evaluation */
     struct compare_point loser_best; /* the loser's first minimum */
-    double tokens_ratio;             /* loser_best.tokens / at.tokens; above 1: the winner needed fewer */
+    double tokens_ratio; /* loser_best.tokens / at.tokens; above 1: the winner needed fewer; NaN if either is 0 */
 };
 
 /* True, and *out, when `winner` beats the loser's best. */

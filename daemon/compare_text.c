@@ -25,7 +25,7 @@ static void arrow_text(const struct compare_run *winner, const struct compare_ru
     const struct compare_arrow *arrow = &pair->arrow;
     char at[32], of[32], best[32], saved[96];
     double ratio = arrow->tokens_ratio;
-    if (!isfinite(ratio) || ratio <= 0)
+    if (isnan(ratio))
         snprintf(saved, sizeof saved, "tokens not known");
     else if (ratio >= 1.005)
         snprintf(saved, sizeof saved, "%.2f\u00d7 fewer tokens", ratio);

@@ -176,8 +176,7 @@ static int read_arguments(int argc, char *const *argv, const char *given[SETTING
             char word[64];
             snprintf(word, sizeof word, "%.*s", (int)(n < 63 ? n : 63), argv[i]);
             if (word[0] != '-')
-                return err_set_at(err, ERR_INVALID, "--", "\"%s\" is not expected: bakad takes flags only",
-                                  word);
+                return err_set_at(err, ERR_INVALID, "--", "\"%s\" is not expected: bakad takes flags only", word);
             return err_set_at(err, ERR_INVALID, "--", "unknown flag %s; the nearest known one is %s", word,
                               nearest(word, true));
         }
@@ -249,7 +248,7 @@ int config_load(int argc, char *const *argv, char *(*environment)(const char *),
 
 bool config_is_usage_error(const struct err *err)
 {
-    return strncmp(err->path, "--", 2) == 0;
+    return err->code == ERR_INVALID || err->code == ERR_TOO_LARGE;
 }
 
 void config_print_help(FILE *out)
@@ -261,10 +260,9 @@ void config_print_help(FILE *out)
     for (int i = 0; i < SETTINGS; i++)
         fprintf(out, "  %s %s%*s%s\n", settings[i].flag, settings[i].value_name,
                 24 - (int)(strlen(settings[i].flag) + strlen(settings[i].value_name)), "", settings[i].doc);
-    fprintf(out,
-            "  --help                   this text\n"
-            "  --version                the version\n\n"
-            "A flag wins over its environment variable (--home: BAKA_HOME), that over the configuration\n"
-            "file (cpu_slots), that over the default. A variable that is empty counts as not set.\n\n"
-            "Exit status: 0 ended by a signal, 1 could not serve, 2 wrong usage.\n");
+    fprintf(out, "  --help                   this text\n"
+                 "  --version                the version\n\n"
+                 "A flag wins over its environment variable (--home: BAKA_HOME), that over the configuration\n"
+                 "file (cpu_slots), that over the default. A variable that is empty counts as not set.\n\n"
+                 "Exit status: 0 ended by a signal, 1 could not serve, 2 a wrong setting, wherever it stands.\n");
 }

@@ -29,7 +29,7 @@ enum { CONFIG_MAX_FILE_BYTES = 64 << 10 };
  * "FILE: key"; ERR_NOT_FOUND for a --config file that is not there; ERR_IO. With CONFIG_HELP and CONFIG_VERSION nothing
  * else is read. */
 int config_load(int argc, char *const *argv, char *(*environment)(const char *), struct config *out, struct err *err);
-/* True when the error came from the command line: exit code 2. */
+/* True when a setting is wrong, as a flag, a variable or in the file: exit code 2. False when one could not be read. */
 bool config_is_usage_error(const struct err *err);
 void config_print_help(FILE *out);
 

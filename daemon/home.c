@@ -155,3 +155,9 @@ int home_data_probe(const char *home, const char *name, struct home_data *out, s
     *out = data;
     return 0;
 }
+
+bool home_has_model(const char *home, const char *name)
+{
+    char path[PATH_SIZE];
+    return path_format(path, NULL, "%s/models/%s/model.json", home, name) == 0 && file_exists(path);
+}

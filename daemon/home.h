@@ -27,4 +27,7 @@ struct home_data {
  * says). Any thread. */
 int home_data_probe(const char *home, const char *name, struct home_data *out, struct err *err);
 
+/* Whether home/models/NAME is there. Any thread. */
+bool home_has_model(const char *home, const char *name);
+
 #endif

@@ -136,20 +136,29 @@ static void on_mhd_log(void *cls, const char *format, va_list ap)
     log_event(LOG_LEVEL_DEBUG, "http", "text=\"%s\"", text);
 }
 
+int http_check_path(const char *path, struct err *err)
+{
+    size_t most = sizeof((struct sockaddr_un){0}).sun_path - 1;
+    if (strlen(path) <= most)
+        return 0;
+    return err_set(err, ERR_TOO_LARGE,
+                   "the socket's path is %zu bytes long and the system allows %zu: %.300s; choose a shorter --home",
+                   strlen(path), most, path);
+}
+
 /* A listening unix socket of mode 0600; the directory is 0700, and the umask covers the moment between. */
 static int listen_on(const char *path, int *out, struct err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path)
-        return err_set(err, ERR_TOO_LARGE,
-                       "the socket's path is %zu bytes long and the system allows %zu: %.300s; choose a shorter --home",
-                       strlen(path), sizeof address.sun_path - 1, path);
+    int rc = http_check_path(path, err);
+    if (rc != 0)
+        return rc;
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_set_errno(err, errno, "cannot make a socket");
     if (unlink(path) != 0 && errno != ENOENT) {
-        int rc = err_set_errno(err, errno, "cannot remove the old socket %s", path);
+        rc = err_set_errno(err, errno, "cannot remove the old socket %s", path);
         close(fd);
         return rc;
     }
@@ -158,7 +167,7 @@ static int listen_on(const char *path, int *out, struct err *err)
     int error = errno;
     umask(mask);
     if (bound != 0 || listen(fd, BACKLOG) != 0) {
-        int rc = err_set_errno(err, bound != 0 ? error : errno, "cannot listen on %s", path);
+        rc = err_set_errno(err, bound != 0 ? error : errno, "cannot listen on %s", path);
         close(fd);
         return rc;
     }
@@ -183,13 +192,13 @@ int http_open(uv_loop_t *loop, const char *path, const struct http_route *const 
         free(h);
         return rc;
     }
-    h->mhd =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_on_request,
-                         h, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
-                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED,
-                         http_on_request_completed, h, MHD_OPTION_END);
+    h->mhd = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_on_request, h,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)INACTIVITY_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, http_on_request_completed, h,
+        MHD_OPTION_UNESCAPE_CALLBACK, http_on_unescape, NULL, MHD_OPTION_END);
     const union MHD_DaemonInfo *info = h->mhd != NULL ? MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (info == NULL) {
         if (h->mhd != NULL)

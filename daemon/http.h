@@ -36,7 +36,9 @@ struct http_route {
     void (*handle)(struct bakad *b, struct http_request *r);
 };
 
-/* Binds and listens. `tables` ends with NULL and outlives the server. ERR_TOO_LARGE for a path beyond 107 bytes,
+/* ERR_TOO_LARGE for what no unix socket can be called. */
+int http_check_path(const char *path, struct err *err);
+/* Binds and listens. `tables` ends with NULL and outlives the server. ERR_TOO_LARGE as above,
  * ERR_IO. A file at path must be gone or a socket nobody serves: the caller holds the lock of the directory. */
 int http_open(uv_loop_t *loop, const char *path, const struct http_route *const *tables, struct bakad *b,
               struct http **out, struct err *err);

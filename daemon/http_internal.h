@@ -34,6 +34,7 @@ struct http_connection {
     int fd;
     uint64_t deadline; /* uv_now; 0: none */
     bool checked, trusted;
+    bool bad_escape; /* in the address of the request that is being read */
 };
 
 struct http_query {
@@ -63,6 +64,7 @@ void http_streams_end(struct http *h);
 /* libmicrohttpd's callbacks */
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
                                 const char *version, const char *upload, size_t *upload_size, void **con_cls);
+size_t http_on_unescape(void *cls, struct MHD_Connection *mhd, char *text);
 void http_on_request_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
                                enum MHD_RequestTerminationCode code);
 /* Hands over r->response when the request sleeps; used by all kinds of answers. */

@@ -92,8 +92,36 @@ void http_reply_error(struct http_request *r, const struct err *err)
     reply_error_with(r, status_of(err->code), err);
 }
 
-/* --- finding the route ---------------------------------------------------------------------------------------------
+/* --- the address ---------------------------------------------------------------------------------------------
  */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Called for the path, and for each key and value behind it, before the headers are read. A NUL would cut the text
+ * short for all who read it as a string, so it is as wrong as an escape that is none. */
+size_t http_on_unescape(void *cls, struct MHD_Connection *mhd, char *text)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_connection *c = info != NULL ? info->socket_context : NULL;
+    char *to = text;
+    (void)cls;
+    for (const char *from = text; *from != '\0'; to++) {
+        int high = *from == '%' ? hex_digit(from[1]) : -1, low = high >= 0 ? hex_digit(from[2]) : -1;
+        bool escape = low >= 0 && (high > 0 || low > 0);
+        if (*from == '%' && !escape && c != NULL)
+            c->bad_escape = true;
+        *to = escape ? (char)(high << 4 | low) : *from;
+        from += escape ? 3 : 1;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
+}
 
 /* True when url has the pattern's segments; "@" takes one, *ref is "" where it is too long for a name. */
 static bool path_matches(const char *pattern, const char *url, char ref[NAME_SIZE])
@@ -253,6 +281,12 @@ static void examine(struct http_request *r, const char *url, const char *method)
     http_deadline(r->connection, HTTP_REQUEST_MS);
     if (!is_trusted(r->connection)) {
         refuse(r, MHD_HTTP_FORBIDDEN, ERR_INVALID, "this daemon serves its own user only");
+        return;
+    }
+    if (r->connection->bad_escape) {
+        r->connection->bad_escape = false;
+        refuse(r, MHD_HTTP_BAD_REQUEST, ERR_INVALID,
+               "a % in the address is not followed by two hexadecimal digits other than 00");
         return;
     }
     unsigned status = find_route(r, method, url, allow, sizeof allow);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/ingest_replay.h"
+#include "daemon/ingest_summary.h"
 #include "daemon/ingest_window.h"
 #include "daemon/store_gpu.h"
 
@@ -23,6 +24,7 @@ struct ingest {
     char numerics_id[SHA256_HEX_SIZE];
     int64_t tokens_per_epoch, steps_per_epoch; /* STORE_UNKNOWN until started */
     int64_t tail_rows;
+    int64_t furthest, skipped, missing; /* of the run: last step of its curve (0: none), counts of its steps */
     struct replay replay;
     struct replay_found found;
     struct ingest_window window;
@@ -36,7 +38,9 @@ struct feed {
     int64_t now_ms, line_offset;
     struct replay_found found_before;
     bool has_val, has_gpu;
-    double val_loss;
+    bool lost;          /* steps that were done are not in the journal */
+    int64_t witness;    /* a step that was done, by other records than its own; 0 */
+    int64_t first_step; /* taken in this feed; 0 */
 };
 
 struct ingest *ingest_create(int64_t run, int64_t attempt)
@@ -106,6 +110,9 @@ static int load_row(struct feed *f, struct err *err)
     g->active = sqlite3_column_int64(st, 9) != 0;
     g->tokens_per_epoch = sql_int_known(st, 10);
     g->steps_per_epoch = sql_int_known(st, 11);
+    g->furthest = sqlite3_column_int64(st, 12);
+    g->skipped = sqlite3_column_int64(st, 13);
+    g->missing = sqlite3_column_int64(st, 14);
     sql_end(st);
     return 0;
 }
@@ -142,16 +149,19 @@ static int check_state(struct feed *f, struct err *err)
 
 /* --- steps ------------------------------------------------------------------------------------------------------- */
 
-static int compare_block(struct feed *f, struct err *err)
+/* What is new in the block, before it goes out. */
+static int look_at_block(struct feed *f, struct err *err)
 {
-    return replay_compare(f->c, f->g->run, f->g->attempt, &f->g->replay, f->b, f->now_ms, &f->g->found, err);
+    struct ingest *g = f->g;
+    int rc = replay_compare(f->c, g->run, g->attempt, &g->replay, f->b, f->now_ms, &g->found, err);
+    return rc ? rc : summary_skipped(f->c, g->run, f->b, &g->skipped, err);
 }
 
 /* Tail and block as one chunk. */
 static int flush_chunk(struct feed *f, struct err *err)
 {
     struct ingest *g = f->g;
-    int rc = compare_block(f, err);
+    int rc = look_at_block(f, err);
     if (!rc && g->tail_rows > 0)
         rc = store_steps_take_tail(f->c, g->run, g->attempt, f->b, err);
     if (!rc && f->b->n > 0)
@@ -164,7 +174,7 @@ static int flush_chunk(struct feed *f, struct err *err)
 static int flush_tail(struct feed *f, struct err *err)
 {
     size_t n = f->b->n;
-    int rc = compare_block(f, err);
+    int rc = look_at_block(f, err);
     if (!rc)
         rc = store_steps_write_tail(f->c, f->g->run, f->g->attempt, f->b, err);
     if (!rc)
@@ -189,6 +199,16 @@ __attribute__((format(printf, 3, 4))) static int damage(struct feed *f, struct e
     return rc ? rc : store_event_add(f->c, g->run, g->attempt, "journal_damaged", text, f->now_ms, err);
 }
 
+/* A record that follows that of its step: where it does not, the step's is lost. */
+static int follows_step(struct feed *f, int64_t step, const char *what, struct err *err)
+{
+    if (step <= f->g->last_step)
+        return 0;
+    f->lost = true;
+    f->witness = step > f->witness ? step : f->witness;
+    return damage(f, err, "%s at step %" PRId64 " after step %" PRId64, what, step, f->g->last_step);
+}
+
 static int take_step(struct feed *f, const struct journal_step *s, struct err *err)
 {
     struct ingest *g = f->g;
@@ -200,6 +220,7 @@ static int take_step(struct feed *f, const struct journal_step *s, struct err *e
     if (s->step <= g->last_step || s->tokens < 0)
         return damage(f, err, "step %" PRId64 " after step %" PRId64, s->step, g->last_step);
     if (s->step != g->last_step + 1) {
+        f->lost = true;
         rc = damage(f, err, "step %" PRId64 " after step %" PRId64, s->step, g->last_step);
         if (!rc && g->tail_rows + (int64_t)f->b->n > 0) /* what is before the gap must not meet what is behind it */
             rc = flush_chunk(f, err);
@@ -219,6 +240,8 @@ static int take_step(struct feed *f, const struct journal_step *s, struct err *e
     struct window_step w = {s->tokens, s->loss, s->ms, s->tok_s, s->mfu};
     rc = window_add(&g->window, &w, g->tokens_per_epoch, err);
     g->last_step = s->step;
+    if (f->first_step == 0)
+        f->first_step = s->step;
     f->news->last = *s;
     f->news->steps++;
     if (!rc && g->tail_rows + (int64_t)b->n == STORE_CHUNK_STEPS)
@@ -257,6 +280,10 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
         return rc;
     g->started = f->news->started = true;
     g->resume_step = g->last_step = s->resume_step;
+    if (s->resume_step > g->furthest) { /* an older journal's last steps */
+        f->lost = true;
+        f->witness = s->resume_step;
+    }
     g->tokens_per_epoch = s->tokens_per_epoch;
     g->steps_per_epoch = s->steps_per_epoch;
     memcpy(g->numerics_id, s->numerics_id, sizeof g->numerics_id);
@@ -273,11 +300,11 @@ static int take_eval(struct feed *f, const struct journal_eval *e, struct err *e
     struct ingest *g = f->g;
     if (e->step < 0 || e->tokens < 0)
         return damage(f, err, "an evaluation at step %" PRId64, e->step);
+    int rc = follows_step(f, e->step, "an evaluation", err);
+    if (rc)
+        return rc;
     f->news->evaluated = true;
-    if (strcmp(e->split, "val") == 0) {
-        f->has_val = true;
-        f->val_loss = e->loss;
-    }
+    f->has_val |= strcmp(e->split, "val") == 0;
     return sql_run(f->c, QUERY_EVAL_INSERT,
                    SQL_VALUES(SQL_INT(g->run), SQL_INT(e->step), SQL_TEXT(e->split), SQL_INT(g->attempt),
                               SQL_INT(e->tokens), SQL_REAL(e->epoch), SQL_REAL(e->loss), SQL_REAL(e->perplexity),
@@ -298,6 +325,9 @@ static int take_checkpoint(struct feed *f, const struct journal_checkpoint *k, s
     snprintf(expected, sizeof expected, "checkpoints/%" PRId64 "-a%" PRId64, k->step, f->g->attempt);
     if (k->step < 0 || strcmp(k->path, expected) != 0) /* this path is deleted one day: none but ours */
         return damage(f, err, "checkpoint %s where only %s may be", k->path, expected);
+    int rc = follows_step(f, k->step, "a checkpoint", err);
+    if (rc)
+        return rc;
     f->news->checkpointed = true;
     return sql_run(
         f->c, QUERY_CHECKPOINT_INSERT,
@@ -307,6 +337,9 @@ static int take_checkpoint(struct feed *f, const struct journal_checkpoint *k, s
 
 static int take_end(struct feed *f, const struct journal_end *e, struct err *err)
 {
+    int rc = follows_step(f, e->step, "the end", err);
+    if (rc)
+        return rc;
     f->g->ended = f->news->ended = true;
     f->news->end = *e;
     return sql_run_one(f->c, QUERY_INGEST_END,
@@ -394,31 +427,17 @@ static int write_replayed(struct feed *f, struct err *err)
 static int write_summary(struct feed *f, struct err *err)
 {
     struct ingest *g = f->g;
+    const struct ingest_news *news = f->news;
+    bool replayed = g->missing > 0 && f->first_step > 0 && f->first_step <= g->furthest;
     int rc = 0;
-    if (f->news->steps > 0) {
-        const struct journal_step *s = &f->news->last;
-        struct store_real loss = window_loss(&g->window);
-        struct window_pace pace = window_pace(&g->window);
-        rc = sql_run_one(f->c, QUERY_INGEST_PROGRESS,
-                         SQL_VALUES(SQL_INT(g->run), SQL_INT(s->step), SQL_REAL(s->epoch), SQL_INT(s->tokens),
-                                    SQL_REAL_KNOWN(loss), SQL_REAL(s->loss), SQL_REAL_KNOWN(pace.tok_s),
-                                    SQL_REAL_KNOWN(pace.step_ms), SQL_REAL_KNOWN(pace.mfu)),
-                         err);
-    }
+    if (news->steps > 0)
+        rc = summary_progress(f->c, g->run, &news->last, news->last.step >= g->furthest, &g->window, err);
     if (!rc && f->has_gpu)
         rc = sql_run_one(f->c, QUERY_INGEST_ENERGY, SQL_VALUES(SQL_INT(g->run)), err);
-    if (!rc && f->has_val) {
-        sqlite3_stmt *st;
-        rc = sql_open(f->c, QUERY_EVAL_BEST, SQL_VALUES(SQL_INT(g->run)), &st, err);
-        if (!rc)
-            rc = sql_step(f->c, st, err);
-        if (rc > 0) {
-            struct store_real best = sql_real(st, 0);
-            sql_end(st);
-            rc = sql_run_one(f->c, QUERY_INGEST_VAL,
-                             SQL_VALUES(SQL_INT(g->run), SQL_REAL(f->val_loss), SQL_REAL_KNOWN(best)), err);
-        }
-    }
+    if (!rc && f->has_val)
+        rc = summary_val(f->c, g->run, err);
+    if (!rc && (f->lost || replayed)) /* a replay may have brought one back */
+        rc = summary_missing(f->c, g->run, g->attempt, f->witness, g->missing, f->now_ms, err);
     return rc;
 }
 

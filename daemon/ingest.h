@@ -9,7 +9,8 @@
  * Damage is shown, never skipped in silence: a whole line that is no record, a line longer than JOURNAL_LINE_MAX, a
  * step that does not follow the one before, a second `start`, anything after `end`: the attempt is marked
  * journal_damaged and an event tells the first place; later records go on being taken, steps at or before the last one
- * are not.
+ * are not. Steps that were lost so are counted with the run (missing_steps), and an event tells of them, until a later
+ * attempt computes them again.
  *
  * Replays: steps that an older attempt of the run recorded too are compared with it. Equal numerics id and any bit of
  * the loss other: run.nondeterminism counts every such step, the first one of an attempt makes a `nondeterminism` event

@@ -140,13 +140,15 @@ static int open_parts(struct program *p, struct err *err)
     struct bakad *b = &p->bakad;
     char socket_path[PATH_SIZE], database[PATH_SIZE];
     int lock_fd;
-    int rc = home_prepare(p->config.home, err);
+    int rc = path_format(socket_path, err, "%s/bakad.sock", p->config.home);
+    if (rc == 0)
+        rc = http_check_path(socket_path, err); /* before anything is made */
+    if (rc == 0)
+        rc = home_prepare(p->config.home, err);
     if (rc == 0)
         rc = home_lock(p->config.home, &lock_fd, err);
     if (rc == 0)
         rc = find_worker(&p->config, err);
-    if (rc == 0)
-        rc = path_format(socket_path, err, "%s/bakad.sock", p->config.home);
     if (rc == 0)
         rc = path_format(database, err, "%s/baka.db", p->config.home);
     if (rc == 0)
@@ -170,11 +172,11 @@ static int serve(struct program *p)
     p->bakad.config = &p->config;
     p->bakad.started_ms = clock_wall_ms();
     p->bakad.settled = on_settled;
-    describe_machine(p);
     if (open_parts(p, &err) != 0) {
         fprintf(stderr, "bakad: %s\n", err.message);
         return EXIT_CANNOT_SERVE;
     }
+    describe_machine(p);
     uv_timer_init(loop, &p->give_up);
     for (int i = 0; i < 2; i++) {
         uv_signal_init(loop, &p->signals[i]);

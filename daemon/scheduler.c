@@ -71,8 +71,8 @@ int scheduler_check(const struct sched_machine *m, const struct sched_demand *d,
         return err_set_at(err, ERR_INVALID, "resources.cpus",
                           "%d CPU slots asked for; this daemon has %d (--cpu-slots)", d->cpus, m->cpu_slots);
     if (d->gpus > m->gpu_count)
-        return err_set_at(err, ERR_INVALID, "resources.gpus", "%d asked for; this machine has %d GPUs", d->gpus,
-                          m->gpu_count);
+        return err_set_at(err, ERR_INVALID, "resources.gpus", "%d asked for; this machine has %d GPU%s", d->gpus,
+                          m->gpu_count, m->gpu_count == 1 ? "" : "s");
     for (int g = 0; d->gpus > 0 && g < m->gpu_count; g++)
         big_enough += m->gpu_memory_mib[g] >= d->gpu_memory_mib;
     if (big_enough < d->gpus)

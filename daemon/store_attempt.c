@@ -6,8 +6,9 @@
 #include "daemon/store_row.h"
 #include "daemon/store_steps.h"
 
-static void attempt_finish(struct store_attempt *a)
+static void attempt_finish(void *row)
 {
+    struct store_attempt *a = row;
     free(a->end_text);
     free(a->outcome);
 }
@@ -20,7 +21,7 @@ void store_attempts_free(struct store_attempt *a, size_t n)
 }
 
 /* Columns as in the view attempt_row. */
-static int read_attempt(sqlite3_stmt *st, struct store_attempt *out, struct err *err)
+static int read_attempt(sqlite3_stmt *st, void *row, struct err *err)
 {
     struct store_attempt a = {.run = sqlite3_column_int64(st, 0), .n = sqlite3_column_int64(st, 1)};
     a.active = sqlite3_column_int64(st, 2) != 0;
@@ -51,37 +52,11 @@ static int read_attempt(sqlite3_stmt *st, struct store_attempt *out, struct err 
         attempt_finish(&a);
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
-    *out = a;
+    *(struct store_attempt *)row = a;
     return 0;
 }
 
-static int read_attempts(struct store_conn *c, enum store_query query, const struct sql_value *values,
-                         size_t value_count, struct store_attempt **out, size_t *n, struct err *err)
-{
-    sqlite3_stmt *st;
-    struct store_attempt *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, query, values, value_count, &st, err);
-    if (rc)
-        return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (!rc)
-            rc = read_attempt(st, &found[count], err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        count++;
-    }
-    if (rc) {
-        store_attempts_free(found, count);
-        return rc;
-    }
-    *out = found;
-    *n = count;
-    return 0;
-}
+static const struct sql_row attempt_row = {sizeof(struct store_attempt), read_attempt, attempt_finish};
 
 int store_attempt_claim(struct store_conn *c, int64_t run, const char *resume, int64_t resume_step, uint64_t gpu_mask,
                         int64_t now_ms, int64_t *n, struct err *err)
@@ -128,7 +103,8 @@ int store_attempt_get(struct store_conn *c, int64_t run, int64_t n, struct store
 {
     struct store_attempt *found;
     size_t count;
-    int rc = read_attempts(c, QUERY_ATTEMPT_GET, SQL_VALUES(SQL_INT(run), SQL_INT(n)), &found, &count, err);
+    int rc = sql_rows(c, QUERY_ATTEMPT_GET, SQL_VALUES(SQL_INT(run), SQL_INT(n)), &attempt_row, (void **)&found, &count,
+                      err);
     if (rc)
         return rc;
     if (count == 0)
@@ -140,7 +116,7 @@ int store_attempt_get(struct store_conn *c, int64_t run, int64_t n, struct store
 
 int store_attempts(struct store_conn *c, int64_t run, struct store_attempt **out, size_t *count, struct err *err)
 {
-    return read_attempts(c, QUERY_ATTEMPT_LIST, SQL_VALUES(SQL_INT(run)), out, count, err);
+    return sql_rows(c, QUERY_ATTEMPT_LIST, SQL_VALUES(SQL_INT(run)), &attempt_row, (void **)out, count, err);
 }
 
 int store_active(struct store_conn *c, struct store_run **runs, struct store_attempt **attempts, size_t *n,
@@ -148,7 +124,7 @@ int store_active(struct store_conn *c, struct store_run **runs, struct store_att
 {
     struct store_attempt *active;
     size_t count, have = 0;
-    int rc = read_attempts(c, QUERY_ATTEMPT_ACTIVE, NULL, 0, &active, &count, err);
+    int rc = sql_rows(c, QUERY_ATTEMPT_ACTIVE, NULL, 0, &attempt_row, (void **)&active, &count, err);
     if (rc)
         return rc;
     struct store_run *rows = calloc(count ? count : 1, sizeof *rows);
@@ -170,35 +146,23 @@ int store_active(struct store_conn *c, struct store_run **runs, struct store_att
     return 0;
 }
 
+static int read_queued(sqlite3_stmt *st, void *row, struct err *err)
+{
+    (void)err; /* cannot fail: it owns nothing */
+    *(struct store_queued *)row = (struct store_queued){
+        .id = sqlite3_column_int64(st, 0),
+        .cpus = sqlite3_column_int64(st, 1),
+        .gpus = sqlite3_column_int64(st, 2),
+        .gpu_memory = sqlite3_column_int64(st, 3),
+        .not_before_ms = sqlite3_column_int64(st, 4),
+    };
+    return 0;
+}
+
 int store_queue(struct store_conn *c, int limit, struct store_queued **out, size_t *n, struct err *err)
 {
-    sqlite3_stmt *st;
-    struct store_queued *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, QUERY_QUEUE, SQL_VALUES(SQL_INT(limit)), &st, err);
-    if (rc)
-        return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        found[count++] = (struct store_queued){
-            .id = sqlite3_column_int64(st, 0),
-            .cpus = sqlite3_column_int64(st, 1),
-            .gpus = sqlite3_column_int64(st, 2),
-            .gpu_memory = sqlite3_column_int64(st, 3),
-            .not_before_ms = sqlite3_column_int64(st, 4),
-        };
-    }
-    if (rc) {
-        free(found);
-        return rc;
-    }
-    *out = found;
-    *n = count;
-    return 0;
+    static const struct sql_row row = {.size = sizeof(struct store_queued), .read = read_queued};
+    return sql_rows(c, QUERY_QUEUE, SQL_VALUES(SQL_INT(limit)), &row, (void **)out, n, err);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -211,7 +175,7 @@ const char *store_checkpoint_mark_word(enum store_checkpoint_mark mark)
     return marks[mark];
 }
 
-static int read_checkpoint(sqlite3_stmt *st, struct store_checkpoint *out, struct err *err)
+static int read_checkpoint(sqlite3_stmt *st, void *row, struct err *err)
 {
     struct store_checkpoint k = {
         .step = sqlite3_column_int64(st, 0),
@@ -224,7 +188,7 @@ static int read_checkpoint(sqlite3_stmt *st, struct store_checkpoint *out, struc
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (strcmp(marks[i], mark) == 0) {
             k.mark = (enum store_checkpoint_mark)i;
-            *out = k;
+            *(struct store_checkpoint *)row = k;
             return 0;
         }
     return err_set(err, ERR_DAMAGED, "checkpoint %s has no known mark: %s", k.path, mark);
@@ -232,29 +196,8 @@ static int read_checkpoint(sqlite3_stmt *st, struct store_checkpoint *out, struc
 
 int store_checkpoints(struct store_conn *c, int64_t run, struct store_checkpoint **out, size_t *n, struct err *err)
 {
-    sqlite3_stmt *st;
-    struct store_checkpoint *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, QUERY_CHECKPOINT_LIST, SQL_VALUES(SQL_INT(run)), &st, err);
-    if (rc)
-        return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (!rc)
-            rc = read_checkpoint(st, &found[count], err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        count++;
-    }
-    if (rc) {
-        free(found);
-        return rc;
-    }
-    *out = found;
-    *n = count;
-    return 0;
+    static const struct sql_row row = {.size = sizeof(struct store_checkpoint), .read = read_checkpoint};
+    return sql_rows(c, QUERY_CHECKPOINT_LIST, SQL_VALUES(SQL_INT(run)), &row, (void **)out, n, err);
 }
 
 int store_checkpoint_newest(struct store_conn *c, int64_t run, struct store_checkpoint *out, struct err *err)

@@ -325,40 +325,28 @@ int store_curve_load(struct store_conn *c, int64_t run, int64_t first, int64_t l
 
 /* --- evaluations ------------------------------------------------------------------------------------------------- */
 
+static int read_eval(sqlite3_stmt *st, void *row, struct err *err)
+{
+    (void)err; /* cannot fail: it owns nothing */
+    struct store_eval *e = row;
+    struct store_real perplexity = sql_real(st, 5), bits = sql_real(st, 6);
+    *e = (struct store_eval){
+        .step = sqlite3_column_int64(st, 0),
+        .tokens = sqlite3_column_int64(st, 1),
+        .attempt = sqlite3_column_int64(st, 2),
+        .epoch = sql_double(st, 3),
+        .loss = sql_double(st, 4),
+        .perplexity = perplexity.value,
+        .bits_per_byte = bits.value,
+        .has_perplexity = perplexity.known,
+        .has_bits_per_byte = bits.known,
+    };
+    sql_text(st, 7, e->split, sizeof e->split);
+    return 0;
+}
+
 int store_evals(struct store_conn *c, int64_t run, struct store_eval **out, size_t *n, struct err *err)
 {
-    sqlite3_stmt *st;
-    struct store_eval *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, QUERY_EVAL_LIST, SQL_VALUES(SQL_INT(run)), &st, err);
-    if (rc)
-        return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        struct store_real perplexity = sql_real(st, 5), bits = sql_real(st, 6);
-        found[count] = (struct store_eval){
-            .step = sqlite3_column_int64(st, 0),
-            .tokens = sqlite3_column_int64(st, 1),
-            .attempt = sqlite3_column_int64(st, 2),
-            .epoch = sql_double(st, 3),
-            .loss = sql_double(st, 4),
-            .perplexity = perplexity.value,
-            .bits_per_byte = bits.value,
-            .has_perplexity = perplexity.known,
-            .has_bits_per_byte = bits.known,
-        };
-        sql_text(st, 7, found[count].split, sizeof found[count].split);
-        count++;
-    }
-    if (rc) {
-        free(found);
-        return rc;
-    }
-    *out = found;
-    *n = count;
-    return 0;
+    static const struct sql_row row = {.size = sizeof(struct store_eval), .read = read_eval};
+    return sql_rows(c, QUERY_EVAL_LIST, SQL_VALUES(SQL_INT(run)), &row, (void **)out, n, err);
 }

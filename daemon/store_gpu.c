@@ -49,8 +49,9 @@ int store_gpu_add(struct store_conn *c, int64_t run, int64_t attempt, const stru
                    err);
 }
 
-static struct store_gpu read_sample(sqlite3_stmt *st)
+static int read_sample(sqlite3_stmt *st, void *row, struct err *err)
 {
+    (void)err; /* cannot fail: it owns nothing */
     char throttle[THROTTLE_TEXT_SIZE];
     struct store_gpu g = {.attempt = sqlite3_column_int64(st, 0),
                           .sample = {.step = sqlite3_column_int64(st, 1), .time_ms = sqlite3_column_int64(st, 2)}};
@@ -65,41 +66,18 @@ static struct store_gpu read_sample(sqlite3_stmt *st)
     h->throttle = sqlite3_column_type(st, 9) == SQLITE_NULL ? GPU_UNKNOWN : throttle_read(throttle);
     h->ecc_uncorrected = sql_int_known(st, 10);
     h->xid = sql_int_known(st, 11);
-    return g;
-}
-
-static int read_samples(struct store_conn *c, enum store_query query, int64_t run, struct store_gpu **out, size_t *n,
-                        struct err *err)
-{
-    sqlite3_stmt *st;
-    struct store_gpu *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, query, SQL_VALUES(SQL_INT(run)), &st, err);
-    if (rc)
-        return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        found[count++] = read_sample(st);
-    }
-    if (rc) {
-        free(found);
-        return rc;
-    }
-    *out = found;
-    *n = count;
+    *(struct store_gpu *)row = g;
     return 0;
 }
 
+static const struct sql_row sample_row = {.size = sizeof(struct store_gpu), .read = read_sample};
+
 int store_gpu_list(struct store_conn *c, int64_t run, struct store_gpu **out, size_t *n, struct err *err)
 {
-    return read_samples(c, QUERY_GPU_LIST, run, out, n, err);
+    return sql_rows(c, QUERY_GPU_LIST, SQL_VALUES(SQL_INT(run)), &sample_row, (void **)out, n, err);
 }
 
 int store_gpu_newest(struct store_conn *c, int64_t run, struct store_gpu **out, size_t *n, struct err *err)
 {
-    return read_samples(c, QUERY_GPU_NEWEST, run, out, n, err);
+    return sql_rows(c, QUERY_GPU_NEWEST, SQL_VALUES(SQL_INT(run)), &sample_row, (void **)out, n, err);
 }

@@ -6,6 +6,8 @@
 
 /* A row of the view run_row. */
 int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err);
+/* The only row of a query by the run's id, open: sql_end when it is read. ERR_NOT_FOUND when there is no such run. */
+int store_row_of_run(struct store_conn *c, enum store_query query, int64_t id, sqlite3_stmt **st, struct err *err);
 /* First column of all rows. Caller frees *ids, which is NULL when there are none. */
 int store_row_ids(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t value_count,
                   int64_t **ids, size_t *n, struct err *err);

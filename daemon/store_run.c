@@ -94,6 +94,9 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.energy_j = sql_real(st, 39);
     r.micro_batch = sqlite3_column_int64(st, 40);
     r.micro_batch_limit = sqlite3_column_int64(st, 41);
+    r.skipped_steps = sqlite3_column_int64(st, 42);
+    r.missing_steps = sqlite3_column_int64(st, 43);
+    r.at_step = sql_int_known(st, 44);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");
@@ -175,43 +178,36 @@ int store_submit(struct store_conn *c, const char *request_id, const struct stor
 
 /* --- reading ----------------------------------------------------------------------------------------------------- */
 
+static int read_id(sqlite3_stmt *st, void *row, struct err *err)
+{
+    (void)err; /* cannot fail: it owns nothing */
+    *(int64_t *)row = sqlite3_column_int64(st, 0);
+    return 0;
+}
+
 int store_row_ids(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t value_count,
                   int64_t **ids, size_t *n, struct err *err)
 {
-    sqlite3_stmt *st;
-    int64_t *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, query, values, value_count, &st, err);
-    if (rc)
+    static const struct sql_row row = {.size = sizeof(int64_t), .read = read_id};
+    return sql_rows(c, query, values, value_count, &row, (void **)ids, n, err);
+}
+
+int store_row_of_run(struct store_conn *c, enum store_query query, int64_t id, sqlite3_stmt **st, struct err *err)
+{
+    int rc = sql_open(c, query, SQL_VALUES(SQL_INT(id)), st, err);
+    if (!rc)
+        rc = sql_step(c, *st, err);
+    if (rc < 0)
         return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        found[count++] = sqlite3_column_int64(st, 0);
-    }
-    if (rc) {
-        free(found);
-        return rc;
-    }
-    *ids = found;
-    *n = count;
-    return 0;
+    return rc > 0 ? 0 : err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
 }
 
 int store_run_get(struct store_conn *c, int64_t id, struct store_run *out, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = sql_open(c, QUERY_RUN_GET, SQL_VALUES(SQL_INT(id)), &st, err);
+    int rc = store_row_of_run(c, QUERY_RUN_GET, id, &st, err);
     if (rc)
         return rc;
-    rc = sql_step(c, st, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 0)
-        return err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
     rc = store_row_run(st, out, err);
     sql_end(st);
     return rc;
@@ -220,14 +216,9 @@ int store_run_get(struct store_conn *c, int64_t id, struct store_run *out, struc
 int store_run_spec(struct store_conn *c, int64_t id, char **spec, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = sql_open(c, QUERY_RUN_SPEC, SQL_VALUES(SQL_INT(id)), &st, err);
+    int rc = store_row_of_run(c, QUERY_RUN_SPEC, id, &st, err);
     if (rc)
         return rc;
-    rc = sql_step(c, st, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 0)
-        return err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
     char *text = sql_text_copy(st, 0);
     sql_end(st);
     if (!text)

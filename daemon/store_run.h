@@ -42,6 +42,8 @@ struct store_run {
     int64_t ran_ms;                           /* by its finished attempts */
     int64_t running_since_ms;                 /* STORE_UNKNOWN: no attempt runs */
     int64_t nondeterminism;                   /* steps that came out otherwise when replayed */
+    int64_t skipped_steps /* by train.on_nonfinite */, missing_steps /* reached, recorded by no attempt */;
+    int64_t at_step; /* of the newest attempt, which may be behind `step`; STORE_UNKNOWN */
     bool cancelling;
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
@@ -122,7 +124,7 @@ struct store_event {
     char *kind, *from, *to, *text; /* from and to "" unless kind is "state" */
 };
 /* Kinds made by the store: submitted, imported, state, cancel_requested, attempt_ended, numerics_changed,
- * nondeterminism, replay_drift, journal_damaged, journal_unknown, note. Others may be added. */
+ * nondeterminism, replay_drift, journal_damaged, journal_unknown, missing_steps, note. Others may be added. */
 int store_event_add(struct store_conn *c, int64_t id, int64_t attempt, const char *kind, const char *text,
                     int64_t now_ms, struct err *err);
 /* The newest `limit`, oldest first. */

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include "daemon/store_statement.h"
+#include "daemon/store_row.h"
 
 static int add_event(struct store_conn *c, int64_t id, int64_t attempt, const char *kind, const char *from,
                      const char *to, const char *text, int64_t now_ms, struct err *err)
@@ -23,14 +23,9 @@ int store_event_add(struct store_conn *c, int64_t id, int64_t attempt, const cha
 static int get_state(struct store_conn *c, int64_t id, enum run_state *out, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = sql_open(c, QUERY_RUN_STATE, SQL_VALUES(SQL_INT(id)), &st, err);
+    int rc = store_row_of_run(c, QUERY_RUN_STATE, id, &st, err);
     if (rc)
         return rc;
-    rc = sql_step(c, st, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 0)
-        return err_set(err, ERR_NOT_FOUND, "no run with id b%05" PRId64, id);
     const char *word = (const char *)sqlite3_column_text(st, 0);
     rc =
         word && run_state_parse(word, out) ? 0 : err_set(err, ERR_DAMAGED, "run b%05" PRId64 " has no known state", id);
@@ -107,50 +102,47 @@ int store_run_set_backoff(struct store_conn *c, int64_t id, const struct store_b
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
 
+static void event_finish(void *row)
+{
+    struct store_event *e = row;
+    free(e->kind);
+    free(e->from);
+    free(e->to);
+    free(e->text);
+}
+
 void store_events_free(struct store_event *e, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        free(e[i].kind);
-        free(e[i].from);
-        free(e[i].to);
-        free(e[i].text);
-    }
+    for (size_t i = 0; i < n; i++)
+        event_finish(&e[i]);
     free(e);
+}
+
+static int read_event(sqlite3_stmt *st, void *row, struct err *err)
+{
+    struct store_event *e = row;
+    *e = (struct store_event){
+        .time_ms = sqlite3_column_int64(st, 0),
+        .attempt = sqlite3_column_int64(st, 1),
+        .kind = sql_text_copy(st, 2),
+        .from = sql_text_copy(st, 3),
+        .to = sql_text_copy(st, 4),
+        .text = sql_text_copy(st, 5),
+    };
+    if (e->kind && e->from && e->to && e->text)
+        return 0;
+    event_finish(e);
+    return err_set(err, ERR_NO_MEMORY, "out of memory");
 }
 
 int store_events(struct store_conn *c, int64_t id, int limit, struct store_event **out, size_t *n, struct err *err)
 {
-    sqlite3_stmt *st;
-    struct store_event *found = NULL;
-    size_t count = 0, capacity = 0;
-    int rc = sql_open(c, QUERY_EVENT_LIST, SQL_VALUES(SQL_INT(id), SQL_INT(limit)), &st, err);
+    static const struct sql_row row = {sizeof(struct store_event), read_event, event_finish};
+    struct store_event *found;
+    size_t count;
+    int rc = sql_rows(c, QUERY_EVENT_LIST, SQL_VALUES(SQL_INT(id), SQL_INT(limit)), &row, (void **)&found, &count, err);
     if (rc)
         return rc;
-    while ((rc = sql_step(c, st, err)) > 0) {
-        rc = sql_grow((void **)&found, count, &capacity, sizeof *found, err);
-        if (rc) {
-            sql_end(st);
-            break;
-        }
-        struct store_event *e = &found[count++];
-        *e = (struct store_event){
-            .time_ms = sqlite3_column_int64(st, 0),
-            .attempt = sqlite3_column_int64(st, 1),
-            .kind = sql_text_copy(st, 2),
-            .from = sql_text_copy(st, 3),
-            .to = sql_text_copy(st, 4),
-            .text = sql_text_copy(st, 5),
-        };
-        if (!e->kind || !e->from || !e->to || !e->text) {
-            sql_end(st);
-            rc = err_set(err, ERR_NO_MEMORY, "out of memory");
-            break;
-        }
-    }
-    if (rc) {
-        store_events_free(found, count);
-        return rc;
-    }
     for (size_t i = 0; i < count / 2; i++) { /* the newest were read first */
         struct store_event swap = found[i];
         found[i] = found[count - 1 - i];

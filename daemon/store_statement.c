@@ -150,6 +150,39 @@ int sql_get_int(struct store_conn *c, enum store_query query, const struct sql_v
     return rc;
 }
 
+int sql_rows(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t value_count,
+             const struct sql_row *row, void **out, size_t *n, struct err *err)
+{
+    sqlite3_stmt *st;
+    void *rows = NULL;
+    size_t count = 0, capacity = 0;
+    int rc = sql_open(c, query, values, value_count, &st, err);
+    if (rc)
+        return rc;
+    while ((rc = sql_step(c, st, err)) > 0) {
+        rc = sql_grow(&rows, count, &capacity, row->size, err);
+        if (!rc) {
+            void *place = (char *)rows + count * row->size;
+            memset(place, 0, row->size);
+            rc = row->read(st, place, err);
+        }
+        if (rc) {
+            sql_end(st);
+            break;
+        }
+        count++;
+    }
+    if (rc) {
+        for (size_t i = 0; i < count && row->finish; i++)
+            row->finish((char *)rows + i * row->size);
+        free(rows);
+        return rc;
+    }
+    *out = rows;
+    *n = count;
+    return 0;
+}
+
 int64_t sql_int_known(sqlite3_stmt *st, int column)
 {
     return sqlite3_column_type(st, column) == SQLITE_NULL ? STORE_UNKNOWN : sqlite3_column_int64(st, column);

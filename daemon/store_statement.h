@@ -72,6 +72,17 @@ void sql_text(sqlite3_stmt *st, int column, char *out, size_t size);
 /* A copy, "" for NULL; NULL when out of memory. */
 char *sql_text_copy(sqlite3_stmt *st, int column);
 
+/* What a query's rows become. */
+struct sql_row {
+    size_t size;
+    int (*read)(sqlite3_stmt *st, void *row, struct err *err); /* fills a zeroed row; leaves it empty on an error */
+    void (*finish)(void *row);                                 /* frees what a row owns; NULL: nothing */
+};
+
+/* All rows as an array, NULL when there are none; the caller's. */
+int sql_rows(struct store_conn *c, enum store_query query, const struct sql_value *values, size_t value_count,
+             const struct sql_row *row, void **out, size_t *n, struct err *err);
+
 /* Room for one more element of `size` bytes in a growing array; ERR_NO_MEMORY. */
 int sql_grow(void **array, size_t n, size_t *capacity, size_t size, struct err *err);
 

@@ -4,44 +4,14 @@
  * subscription joins a client to a watched run and knows which of the two events the client has not had. A client holds
  * one block of text that is being sent; when that is out, it is refilled from whatever is dirty then.
  */
-#include "daemon/stream.h"
+#include "daemon/stream_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include "base/clock.h"
 #include "base/err.h"
 #include "daemon/api.h"
-#include "schema/journal.h"
 
-enum { BUCKETS = 1024, BLOCK_ENOUGH = 8 << 10 };
-
-struct client;
-
-struct subscription {
-    struct client *client;
-    struct watched *watched;
-    struct subscription *next, **link; /* of the watched run */
-    bool run_dirty, step_dirty;
-    bool wants_run; /* a new one: it must see the state as it is after it subscribed */
-};
-
-struct watched {
-    struct stream_hub *hub;
-    struct watched *next, **link; /* of the bucket */
-    int64_t run;
-    char id[STORE_ID_SIZE];
-    struct subscription *subscriptions;
-    char *run_text;
-    bool changed;        /* the state did, since the read in flight began or will */
-    bool reading, again; /* one read at a time: two could come back in the wrong order */
-    struct store_job job;
-    struct jsonw out;
-    bool has_step, step_pending;
-    struct journal_step step;
-    int64_t total_steps;
-    double step_ms; /* smoothed, for the time left */
-    uint64_t step_sent;
-};
+enum { BLOCK_ENOUGH = 8 << 10 };
 
 struct client {
     struct http_stream *stream;
@@ -54,177 +24,14 @@ struct client {
     size_t block_size, block_sent;
 };
 
-struct stream_hub {
-    struct bakad *bakad;
-    struct watched *buckets[BUCKETS];
-    struct client *clients;
-    uv_timer_t steps;    /* while a step waits for its turn */
-    uv_timer_t comments; /* while a client is there */
-    int handles;
-};
+/* --- clients -------------------------------------------------------------------------------------------------------
+ */
 
-static void wake(struct client *c)
+void stream_client_wake(struct client *c)
 {
     if (c->stream != NULL)
         http_stream_wake(c->stream);
 }
-
-/* --- watched runs --------------------------------------------------------------------------------------------------
- */
-
-static struct watched *watched_find(struct stream_hub *hub, int64_t run)
-{
-    struct watched *w = hub->buckets[(uint64_t)run % BUCKETS];
-    while (w != NULL && w->run != run)
-        w = w->next;
-    return w;
-}
-
-static struct watched *watched_get(struct stream_hub *hub, int64_t run)
-{
-    struct watched *w = watched_find(hub, run);
-    if (w != NULL)
-        return w;
-    w = calloc(1, sizeof *w);
-    if (w == NULL)
-        return NULL;
-    struct watched **bucket = &hub->buckets[(uint64_t)run % BUCKETS];
-    w->hub = hub;
-    w->run = run;
-    store_id_text(run, w->id);
-    w->next = *bucket;
-    w->link = bucket;
-    if (w->next != NULL)
-        w->next->link = &w->next;
-    *bucket = w;
-    return w;
-}
-
-static void watched_release(struct watched *w)
-{
-    if (w->subscriptions != NULL || w->reading)
-        return;
-    *w->link = w->next;
-    if (w->next != NULL)
-        w->next->link = w->link;
-    jsonw_finish(&w->out);
-    free(w->run_text);
-    free(w);
-}
-
-static int run_read(struct store_conn *c, void *arg, struct err *err)
-{
-    struct watched *w = arg;
-    struct store_run run;
-    int rc = store_run_get(c, w->run, &run, err);
-    if (rc != 0)
-        return rc;
-    jsonw_text(&w->out, "event: run\ndata: ");
-    api_run_object(&w->out, NULL, w->hub->bakad, &run, clock_wall_ms());
-    jsonw_text(&w->out, "\n\n");
-    store_run_finish(&run);
-    return 0;
-}
-
-static void read_begin(struct watched *w);
-
-static void on_read(void *arg, int rc, const struct err *err)
-{
-    struct watched *w = arg;
-    char *text;
-    size_t size;
-    (void)err;
-    w->reading = false;
-    if (w->again) {
-        jsonw_finish(&w->out);
-        if (rc == -ERR_UNAVAILABLE) /* the store closes */
-            watched_release(w);
-        else
-            read_begin(w);
-        return;
-    }
-    if (rc == 0 && jsonw_take(&w->out, &text, &size, NULL) == 0) {
-        free(w->run_text);
-        w->run_text = text;
-        for (struct subscription *s = w->subscriptions; s != NULL; s = s->next)
-            if (s->wants_run || w->changed) {
-                s->wants_run = false;
-                s->run_dirty = true;
-                wake(s->client);
-            }
-        w->changed = false;
-    }
-    jsonw_finish(&w->out);
-    watched_release(w);
-}
-
-static void read_begin(struct watched *w)
-{
-    w->again = w->reading;
-    if (w->reading)
-        return;
-    w->reading = true;
-    w->job = (struct store_job){.run = run_read, .done = on_read, .arg = w};
-    store_read(w->hub->bakad->store, &w->job);
-}
-
-void stream_run_changed(struct stream_hub *hub, int64_t run)
-{
-    struct watched *w = watched_find(hub, run);
-    if (w == NULL)
-        return;
-    w->changed = true;
-    read_begin(w);
-}
-
-static void on_steps(uv_timer_t *timer);
-
-static void step_emit(struct watched *w, uint64_t now)
-{
-    w->step_pending = false;
-    w->step_sent = now;
-    for (struct subscription *s = w->subscriptions; s != NULL; s = s->next) {
-        s->step_dirty = true;
-        wake(s->client);
-    }
-}
-
-static void on_steps(uv_timer_t *timer)
-{
-    struct stream_hub *hub = timer->data;
-    uint64_t now = uv_now(hub->bakad->loop);
-    bool more = false;
-    for (int i = 0; i < BUCKETS; i++)
-        for (struct watched *w = hub->buckets[i]; w != NULL; w = w->next)
-            if (w->step_pending && now - w->step_sent >= STREAM_STEP_MS)
-                step_emit(w, now);
-            else
-                more = more || w->step_pending;
-    if (!more)
-        uv_timer_stop(timer);
-}
-
-void stream_step(struct stream_hub *hub, int64_t run, const struct journal_step *step, int64_t total_steps)
-{
-    struct watched *w = watched_find(hub, run);
-    uint64_t now = uv_now(hub->bakad->loop);
-    if (w == NULL)
-        return;
-    w->step_ms = w->step_ms > 0 ? w->step_ms + 0.1 * (step->ms - w->step_ms) : step->ms;
-    w->has_step = true;
-    w->step = *step;
-    w->total_steps = total_steps;
-    if (w->step_sent == 0 || now - w->step_sent >= STREAM_STEP_MS)
-        step_emit(w, now);
-    else {
-        w->step_pending = true;
-        if (!uv_is_active((uv_handle_t *)&hub->steps))
-            uv_timer_start(&hub->steps, on_steps, STREAM_STEP_MS / 4, STREAM_STEP_MS / 4);
-    }
-}
-
-/* --- clients -------------------------------------------------------------------------------------------------------
- */
 
 static void write_step(struct jsonw *out, const struct watched *w)
 {
@@ -292,7 +99,7 @@ static void client_free(struct client *c)
         *s->link = s->next;
         if (s->next != NULL)
             s->next->link = s->link;
-        watched_release(s->watched);
+        stream_watch_release(s->watched);
     }
     if (c->link != NULL) {
         *c->link = c->next;
@@ -318,10 +125,10 @@ static void on_comments(uv_timer_t *timer)
     struct stream_hub *hub = timer->data;
     for (struct client *c = hub->clients; c != NULL; c = c->next) {
         c->comment = true;
-        wake(c);
+        stream_client_wake(c);
         for (size_t i = 0; i < c->count; i++) /* a state that could not be read */
             if (c->subscriptions[i].wants_run || c->subscriptions[i].watched->changed)
-                read_begin(c->subscriptions[i].watched);
+                stream_watch_read(c->subscriptions[i].watched);
     }
 }
 
@@ -390,7 +197,7 @@ static int subscribe(struct client *c, const struct opening *o, struct err *err)
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < o->count; i++) {
         struct subscription *s = &c->subscriptions[i];
-        struct watched *w = watched_get(c->hub, o->runs[i]);
+        struct watched *w = stream_watch_get(c->hub, o->runs[i]);
         if (w == NULL)
             return err_set(err, ERR_NO_MEMORY, "out of memory");
         *s = (struct subscription){
@@ -438,7 +245,7 @@ static void on_opened(void *arg, int rc, const struct err *err)
     if (!uv_is_active((uv_handle_t *)&hub->comments))
         uv_timer_start(&hub->comments, on_comments, STREAM_COMMENT_MS, STREAM_COMMENT_MS);
     for (size_t i = 0; i < c->count; i++)
-        read_begin(c->subscriptions[i].watched);
+        stream_watch_read(c->subscriptions[i].watched);
     opening_free(o);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
@@ -14,6 +15,8 @@
 #include "daemon/store.h"
 #include "daemon/stream.h"
 #include "schema/spec.h"
+
+enum { ROOM_TO_BEGIN = 1 << 20 };
 
 /* What the attempts before this one reached, and the newest checkpoint that a next one may begin from. */
 static int read_past(const struct supervised *a, struct store_conn *c, struct verdict_evidence *e, struct err *err)
@@ -57,6 +60,20 @@ static bool had_directory(const struct supervised *a, const struct store_attempt
            (errno == ENOENT || errno == ENOTDIR);
 }
 
+/* A worker that cannot write has no way to say so but its exit status, and an adopted one's is not known: one that did
+ * not begin while the disk has no room for a beginning (lock, exit.json, journal) was kept from it by that. */
+static bool had_no_room(const struct supervised *a, const struct store_attempt *attempt,
+                        const struct executor_exit *gone)
+{
+    struct statvfs fs;
+    if (a->launch_failed)
+        return a->launch_rc == -ERR_NO_SPACE;
+    if (gone->status == JOURNAL_EXIT_NO_SPACE || a->keeper_status == JOURNAL_EXIT_NO_SPACE)
+        return true;
+    return !attempt->started && statvfs(a->attempt_dir, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_TO_BEGIN;
+}
+
 static int run_end(struct store_conn *c, void *arg, struct err *err)
 {
     struct supervised *a = arg;
@@ -77,6 +94,7 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .never_started = a->never_started,
         .launch_failed = a->launch_failed,
         .launch_waits = a->launch_waits,
+        .no_room = had_no_room(a, &attempt, &gone),
         .directory_gone = a->stop == STOP_DIRECTORY_GONE || had_directory(a, &attempt) ? a->attempt_dir : NULL,
         .has_exit = has_exit,
         .exit_status = gone.status,

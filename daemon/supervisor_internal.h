@@ -60,6 +60,7 @@ struct supervised {
     uint64_t recorded_start, look_at;
     bool cancelling, killed;
     bool never_started, launch_failed, launch_waits; /* evidence */
+    int64_t keeper_status;                           /* exit status of our own child */
     enum verdict_stop stop;
     double time_limit_s;
     int64_t ran_before_ms;

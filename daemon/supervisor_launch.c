@@ -99,8 +99,8 @@ static void on_prepare(uv_work_t *work)
 static void on_child_exit(uv_process_t *process, int64_t status, int signal)
 {
     struct supervised *a = process->data;
-    (void)status; /* the keeper's own: exit.json has the trainer's */
     (void)signal;
+    a->keeper_status = status; /* exit.json has the trainer's, where there was room for it */
     if (a->phase == PHASE_ALIVE && !a->supervisor->stopping)
         watch_gone(a);
 }
@@ -162,7 +162,8 @@ static void on_prepared(uv_work_t *work, int status)
     a->spec = NULL;
     if (a->launch_rc != 0) {
         a->launch_waits = true;
-        trouble_worker(s, &a->launch_err);
+        if (a->launch_rc != -ERR_NO_SPACE) /* no room for its log says nothing of the program */
+            trouble_worker(s, &a->launch_err);
         fail(a);
         return;
     }

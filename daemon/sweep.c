@@ -200,15 +200,15 @@ int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err)
         (rc = get_array(body, "sweep", SUBMISSION_MAX_AXES, &array, err)) != 0)
         return rc;
     /* a spec's own name of another type is left to the spec's validation, which knows how to say it */
-    if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(r.spec, "name"))) {
-        if ((rc = parse_name(r.spec, "name", "name", false, &spec_name, err)) != 0)
-            return rc;
-        if (r.name == NULL)
-            r.name = spec_name;
-    }
+    if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(r.spec, "name")) &&
+        (rc = parse_name(r.spec, "name", "name", false, &spec_name, err)) != 0)
+        return rc;
     cJSON_ArrayForEach(item, array)
         if ((rc = parse_axis(item, &r, err)) != 0)
             return rc;
+    for (int i = 0; i < r.axis_count && r.name != NULL; i++)
+        if (strcmp(r.axes[i].path, "name") == 0)
+            return err_set_at(err, ERR_INVALID, "name", "name is swept already: the runs get its values");
     if ((rc = parse_seeds(body, &r, err)) != 0 || (rc = parse_tags(body, &r, err)) != 0)
         return rc;
     *out = r;
@@ -222,6 +222,8 @@ static void make_name(const struct sweep_request *r, const char *base, const int
     char suffix[512] = "";
     size_t used = 0;
     for (int a = 0; a < r->axis_count && r->run_count > 1; a++) {
+        if (strcmp(r->axes[a].path, "name") == 0)
+            continue; /* it is the base already */
         const char *dot = strrchr(r->axes[a].path, '.');
         const char *value = cJSON_GetArrayItem(r->axes[a].values, index[a])->valuestring;
         /* a word says what it is ("gelu"); a number or a truth value needs its field's name beside it */

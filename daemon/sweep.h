@@ -2,9 +2,9 @@
  *
  * A submission is a spec, changes to it (set), axes whose values multiply (sweep), and a number of seeds. Every spec is
  * whole and validated, or the submission is refused with the JSON path of the first thing wrong; nothing is half
- * accepted. With one run the name is the submission's, else the spec's, else "run"; with more, "-" and the
- * axis' value are added for each axis (a number or truth value after the path's last part: "-lr0.001"), and "-s" and
- * the seed when there are several.
+ * accepted. With one run the name is the submission's, else the spec's as set or swept, else "run"; with more, "-" and the
+ * axis' value are added for each other axis (a number or truth value after the path's last part: "-lr0.001"), and "-s"
+ * and the seed when there are several.
  */
 #ifndef BAKA_DAEMON_SWEEP_H
 #define BAKA_DAEMON_SWEEP_H
@@ -35,7 +35,7 @@ struct sweep_request {
     int axis_count;
     struct sweep_axis axes[SUBMISSION_MAX_AXES];
     int seeds;        /* >= 1 */
-    const char *name; /* NULL: the spec's */
+    const char *name; /* NULL: the spec's, as set or swept */
     int tag_count;
     const char *tags[SUBMISSION_MAX_TAGS];
     size_t run_count; /* product of axes and seeds, <= SUBMISSION_MAX_RUNS */

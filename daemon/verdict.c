@@ -132,6 +132,14 @@ static void decide_by_end(const struct verdict_evidence *e, struct verdict *v)
     }
 }
 
+/* Nothing that the run did: however often it comes, it is no crash. */
+static void no_room(const struct verdict_evidence *e, struct verdict *v)
+{
+    OUTCOME(v, "%s", journal_end_reason_word(END_DISK_FULL));
+    REASON(v, "disk full: the worker had no room %s", e->last_step > e->resume_step ? "for its last word" : "to begin");
+    wait_for_better(e, v);
+}
+
 static void decide_by_exit(const struct verdict_evidence *e, struct verdict *v)
 {
     if (!e->has_exit) {
@@ -179,7 +187,7 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         REASON(&v, "the daemon ended before it could start the worker");
     } else if (e->launch_failed) {
         OUTCOME(&v, "not started");
-        REASON(&v, "the worker could not be started: %s", e->text);
+        REASON(&v, "%s: %s", e->no_room ? "disk full" : "the worker could not be started", e->text);
         if (e->launch_waits)
             wait_for_better(e, &v);
         else
@@ -190,6 +198,8 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         v.to = RUN_STOPPED;
     } else if (e->has_end)
         decide_by_end(e, &v);
+    else if (e->no_room)
+        no_room(e, &v);
     else
         decide_by_exit(e, &v);
     *out = v;

@@ -24,6 +24,7 @@ struct verdict_evidence {
     bool never_started;         /* no worker was ever there: not the run's fault */
     bool launch_failed;         /* the system refused to start it; text says why */
     bool launch_waits;          /* for no fault of the run: no room, or no worker program */
+    bool no_room;               /* it could not begin, or not say its last word, for want of room on the disk */
     const char *directory_gone; /* the attempt's, deleted or moved under its worker; NULL: it is there */
     bool has_exit;              /* exit.json was written */
     int exit_status;            /* -1: by a signal */

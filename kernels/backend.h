@@ -176,6 +176,58 @@ struct ffn_up_backward_args {
     void *d_bias; /* += or NULL */
 };
 
+/* The elephant function with a height and a width a feature (Lan & Mahmood's later code, qlan3/Elephant), plain or as a
+ * gate: h = exp(log_h) E(x) (* u), E(x) = 1/(1 + |x/sigma|^p), sigma = exp(log_sigma), computed as struct activation
+ * says. Backward: x and u become their gradients; d_log_h += column sums of dh h;
+ * d_log_sigma += column sums of dh (* u) exp(log_h) p v/(1+v)^2, v = |x/sigma|^p, which is -x times the gradient of x.
+ */
+struct elephant_args {
+    int64_t rows, width;
+    double a, p;           /* a: sigma where log_sigma is NULL; a > 0, p >= 1 */
+    const void *log_h;     /* [width] or NULL: 0 */
+    const void *log_sigma; /* [width] or NULL */
+    void *x;               /* [rows,width] */
+    void *u;               /* [rows,width] or NULL: plain */
+    void *h;               /* [rows,width] =; forward only */
+    const void *dh;        /* backward only */
+    void *d_log_h;         /* [width] += or NULL */
+    void *d_log_sigma;     /* [width] += or NULL */
+};
+
+/* Gates of units, one number each. h holds unit i in its columns [i*width, (i+1)*width).
+ * Forward: h := s h, s_i = sigmoid(z_i). Backward, from that h: z_i := (1 - s_i) * sum over the unit's columns of dh h;
+ * dh := s dh. */
+struct unit_gate_args {
+    int64_t rows, units, width;
+    void *z;  /* [rows,units] only read by forward; its gradient = by backward */
+    void *h;  /* [rows,units*width] only read by backward */
+    void *dh; /* backward only */
+};
+
+/* Sum of gated units, a gate for each element: y = sum over units, in their order, of sigmoid(z_i) * o_i.
+ * Backward: z_i := dy o_i s_i (1 - s_i), o_i := dy s_i. */
+struct unit_sum_args {
+    int64_t units, n; /* n: elements of a unit's output */
+    void *z, *o;      /* [units,n] only read by forward; their gradients = by backward */
+    void *y;          /* [n] =; forward only */
+    const void *dy;   /* backward only */
+};
+
+/* Softmax attention over a table of learned keys and values, all of them visible to each row and none of it rotated
+ * (Sukhbaatar et al. 2019's persistent vectors alone): out = softmax(scale q k^T) v for each head. Probabilities are
+ * never stored: backward computes them anew from lse. */
+struct lookup_args {
+    int64_t rows, heads, head_dim, keys;
+    double scale;      /* > 0 */
+    const void *q;     /* [rows, heads*head_dim] */
+    const void *k, *v; /* [keys, heads*head_dim] */
+    void *out;         /* [rows, heads*head_dim] = by forward, read by backward */
+    void *lse;         /* [heads,rows] statistics, = by forward: log of the sum of exponentials */
+    const void *d_out; /* the rest: backward only */
+    void *dq;          /* [rows, heads*head_dim] = */
+    void *d_k, *d_v;   /* [keys, heads*head_dim] += */
+};
+
 /* Rotary position embedding and causal softmax attention (Su et al. 2021, split-halves pairing on the first
  * rotary_dims of each head; Vaswani et al. 2017, eq. 1; row statistics as in Dao et al. 2022).
  * qkv holds q | k | v, each [heads*head_dim] a row. Forward rotates q and k in place (angles in fp32 or better,
@@ -211,6 +263,10 @@ struct remember_args {
     const void *qkv;                   /* [batch*seq, 3*width] */
     void *past;                        /* [batch,memory, 2*width], in and out */
 };
+
+/* attention_next computes the last position of one sequence (batch 1) alone: rows before it are as attention_forward,
+ * or attention_next, left them in qkv. It rotates q and k of row seq-1 by that position; first is NULL, and out
+ * [heads*head_dim] and lse [heads] are of that position alone. */
 
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
  * dlogits = (softmax - onehot) * step_values.loss_scale on counted rows and 0 on others, dx = dlogits w, d_w +=
@@ -306,8 +362,17 @@ struct backend_ops {
     void (*activation_backward)(struct backend *b, const struct ffn_up_backward_args *a);
     void (*ffn_up_forward)(struct backend *b, const struct ffn_up_args *a);           /* composed default */
     void (*ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *a); /* composed default */
+    void (*elephant_forward)(struct backend *b, const struct elephant_args *a);
+    void (*elephant_backward)(struct backend *b, const struct elephant_args *a);
+    void (*unit_gate_forward)(struct backend *b, const struct unit_gate_args *a);
+    void (*unit_gate_backward)(struct backend *b, const struct unit_gate_args *a);
+    void (*unit_sum_forward)(struct backend *b, const struct unit_sum_args *a);
+    void (*unit_sum_backward)(struct backend *b, const struct unit_sum_args *a);
+    void (*lookup_forward)(struct backend *b, const struct lookup_args *a);
+    void (*lookup_backward)(struct backend *b, const struct lookup_args *a);
     void (*attention_forward)(struct backend *b, const struct attention_args *a);
     void (*attention_backward)(struct backend *b, const struct attention_args *a);
+    void (*attention_next)(struct backend *b, const struct attention_args *a);
     void (*remember)(struct backend *b, const struct remember_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);

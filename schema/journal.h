@@ -107,6 +107,10 @@ struct journal_record {
 
 enum { JOURNAL_LINE_MAX = 4096 };
 
+/* Exit status of a worker that found no room on the disk, not even for the `end` that says so (EX_TEMPFAIL of
+ * sysexits.h: nothing is wrong with the run). */
+enum { JOURNAL_EXIT_NO_SPACE = 75 };
+
 /* Writes one line with its '\n' and a NUL; returns its length without the NUL. Always fits. */
 size_t journal_print(const struct journal_record *r, char out[JOURNAL_LINE_MAX]);
 /* One line without its '\n'. ERR_DAMAGED for anything that is not a record. */

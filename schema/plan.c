@@ -10,21 +10,14 @@
 #include "base/err.h"
 #include "schema/plan_layout.h"
 
-static const struct plan_ffn {
-    enum spec_ffn type;
-    bool gated;
-} ffns[] = {
-    {FFN_GELU, false},  {FFN_RELU2, false}, {FFN_ELEPHANT, false},
-    {FFN_SWIGLU, true}, {FFN_GEGLU, true},  {FFN_ELEPHANT_GLU, true},
-};
-
 static const int64_t field_max = INT64_C(1) << 40;
 
 const struct plan_device plan_device_cpu = {
     .storage_bytes = 4, .wide_bytes = 4, .workspace_bytes = 32 << 20, .logits_bytes = 64 << 20};
 
 /* Workspace: twice 32 MiB for cuBLASLt, the rest for the operators; a position takes its share of the sort that the
- * embedding's backward needs and of the classifier's losses, a position and head the attention's row sums. The context
+ * embedding's backward needs and of the classifier's losses, a position and head the attention's row sums, a key of an
+ * sdpa layer its gradient before it is added. The context
  * is what the driver and the libraries were seen to take on an H200 with CUDA 13. */
 struct plan_device plan_device_cuda(size_t storage_bytes)
 {
@@ -34,6 +27,7 @@ struct plan_device plan_device_cuda(size_t storage_bytes)
         .workspace_bytes = UINT64_C(128) << 20,
         .workspace_row_bytes = 64,
         .workspace_head_bytes = 8,
+        .workspace_key_bytes = storage_bytes,
         .logits_bytes = UINT64_C(1) << 30,
         .context_bytes = UINT64_C(528) << 20,
     };
@@ -46,16 +40,6 @@ static int check_range(const char *path, int64_t value, struct err *err)
     if (value > field_max)
         return err_set_at(err, ERR_TOO_LARGE, path, "%" PRId64 " is too large to plan for", value);
     return 0;
-}
-
-/* A gelu layer of width w has 2*d*w parameters in its products, a gated one 3*d*w, and FLOPs in the same ratio: so both
- * matches give 2/3 of the width. */
-static int64_t matched_width(bool gated, int64_t d_ff, enum spec_match match)
-{
-    if (match == MATCH_NONE || !gated)
-        return d_ff;
-    int64_t eighths = (2 * d_ff + 12) / 24; /* 2/3 of d_ff in units of 8, to the nearest */
-    return eighths < 1 ? 8 : 8 * eighths;
 }
 
 static int find_vocab(const struct spec *s, int64_t data_vocab, int64_t *out, struct err *err)
@@ -132,16 +116,10 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         return err_set_at(err, ERR_INVALID, "model.rotary_pct", "%.17g is not allowed: 0 to 1", s->model.rotary_pct);
     h.head_dim = h.dim / h.heads;
 
-    const struct plan_ffn *ffn = NULL;
-    for (size_t i = 0; i < sizeof(ffns) / sizeof(ffns[0]); i++)
-        if (ffns[i].type == s->model.ffn.type)
-            ffn = &ffns[i];
-    if (!ffn)
-        return err_set_at(err, ERR_INVALID, "model.ffn.type", "no such feed-forward layer");
-    h.ffn_gated = ffn->gated;
-    h.d_ff = matched_width(ffn->gated, d_ff, s->model.ffn.match);
-    *out = h;
-    return 0;
+    rc = plan_ffn_find(s, d_ff, &h.ffn, err);
+    if (rc == 0)
+        *out = h;
+    return rc;
 }
 
 /* Largest divisor of n that is at most limit (1 <= limit <= n <= 2^40: at most 2^20 rounds). */
@@ -359,8 +337,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .parameters = l.parameters,
         .buffers = l.buffers,
         .vocab = shape.vocab,
-        .d_ff = shape.d_ff,
-        .ffn_gated = shape.ffn_gated,
+        .d_ff = shape.ffn.width,
+        .ffn_gated = shape.ffn.gated,
         .head_dim = shape.head_dim,
         .segments = shape.segments,
         .run = shape.run,

@@ -29,7 +29,13 @@ enum plan_class {
 
 /* Biases and norms' biases are 0, norms' weights 1. A model.bias of true gives every linear but the head a bias, and
  * LayerNorm too; RMSNorm never has one. */
-enum plan_init { INIT_ZERO, INIT_ONE, INIT_NORMAL };
+enum plan_init {
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_NORMAL,   /* of standard deviation init_scale */
+    INIT_CONSTANT, /* init_scale */
+    INIT_SPREAD    /* evenly from -init_scale to init_scale, in order */
+};
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
  * "head.weight" (absent when tied), ..., "pause.weight" (with pauses), "rmt.weight". */
@@ -38,7 +44,7 @@ struct plan_parameter {
     int64_t rows, cols; /* cols 1 for vectors */
     bool decay;         /* weight decay: matrices only, embeddings included */
     enum plan_init init;
-    double init_std;
+    double init_scale;
     size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
 };
 
@@ -56,6 +62,7 @@ struct plan_device {
     uint64_t workspace_bytes;     /* scratch of all operators, whatever the shape */
     uint64_t workspace_row_bytes; /* and for each position of a micro-batch */
     uint64_t workspace_head_bytes; /* and for each position and head */
+    uint64_t workspace_key_bytes;  /* and for each element of an sdpa layer's keys and values */
     uint64_t logits_bytes;         /* room for the logits of a chunk of rows */
     uint64_t context_bytes;        /* what the device's driver and libraries take beside */
     int64_t micro_batch_limit;     /* auto takes no more: the device had no room for a larger one; 0: none */
@@ -71,7 +78,7 @@ struct plan {
     struct plan_parameter *parameters;
     struct plan_buffer *buffers;
     int64_t vocab;
-    int64_t d_ff;   /* width of the feed-forward layer after ffn.match */
+    int64_t d_ff;   /* width of the feed-forward layer after ffn.match: of all units; keys of sdpa */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
     int64_t segments;              /* of a window, which the model computes one after the other */
@@ -85,8 +92,9 @@ struct plan {
     int64_t params;
     int64_t params_non_embedding; /* without embed.weight and head.weight */
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
-     * the tied embedding; the embedding look-up, biases and norms out) + 6 * layers * dim * seq_len (attention's two
-     * products over the causal half) + 8 * layers * dim * xl_len (a whole memory, whose own gradients nobody needs).
+     * the tied embedding, and sdpa's keys and values, each of which a position meets once; the embedding look-up,
+     * biases and norms out) + 6 * layers * dim * seq_len (attention's two products over the causal half)
+     * + 8 * layers * dim * xl_len (a whole memory, whose own gradients nobody needs).
      * Positions that are no tokens count for the tokens: all but the head run * segments / seq_len times, over rows of
      * run.
      * The model's, whatever is computed twice: MFU counts useful work. */
@@ -120,14 +128,15 @@ enum {
  *
  * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs and memories (of the
  * whole batch), scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual
- * sums, norm statistics, norm outputs, rotated qkv, lse, attention output, pre-activation, hidden. With none each layer
- * keeps all of them ("layers.3.n1"). With cheap what norms and activations can rebuild (norm statistics and outputs,
- * hidden) is not kept but stands once, for all layers ("shared.n1"); with all everything but a layer's input, sum1. Of
- * the last layer the backward pass finds it as the forward pass left it. More "shared.*" buffers serve all layers:
- * stream (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the
- * branches, then gradients of their inputs), wide (gradients of qkv and of the hidden). With an xl memory a layer also
- * needs the rotated keys and values, "kv", and has "past" and "eval_past", memories of train.batch rows. Activations
- * are those of all segments, one after the other in equal parts of a buffer. */
+ * sums, norm statistics, norm outputs, rotated qkv, lse, attention output, and what its feed-forward layer leaves
+ * (plan_ffn.c): pre-activation and hidden, for most. With none each layer keeps all of them ("layers.3.n1"). With cheap
+ * what norms and activations can rebuild (norm statistics and outputs, hidden) is not kept but stands once, for all
+ * layers ("shared.n1"); with all everything but a layer's input, sum1. Of the last layer the backward pass finds it as
+ * the forward pass left it. More "shared.*" buffers serve all layers: stream (the final norm's output, then the
+ * gradient of the residual stream), branch1 and branch2 (outputs of the branches, then gradients of their inputs), wide
+ * (gradients of qkv and of what the feed-forward layer left). With an xl memory a layer also needs the rotated keys and
+ * values, "kv", and has "past" and "eval_past", memories of train.batch rows. Activations are those of all segments,
+ * one after the other in equal parts of a buffer. */
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err);
 void plan_finish(struct plan *p);
 const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name);

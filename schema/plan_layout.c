@@ -1,6 +1,5 @@
 #include "schema/plan_layout.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +41,7 @@ static void name_tensor(char out[64], int64_t layer, const char *name)
 enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, LOOKED_UP, VECTOR };
 
 static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
-                            enum role role, enum plan_init init, double init_std)
+                            enum role role, enum plan_init init, double init_scale)
 {
     uint64_t count = multiply(l, (uint64_t)rows, (uint64_t)cols);
     if (l->parameters) {
@@ -53,7 +52,7 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         p->cols = cols;
         p->decay = role != VECTOR;
         p->init = init;
-        p->init_std = init_std;
+        p->init_scale = init_scale;
         p->param = p->grad = p->m = p->v = l->wide_bytes;
         p->copy = l->copy_bytes;
     }
@@ -78,9 +77,9 @@ static void place_norm(struct plan_layout *l, int64_t layer, const char *weight,
 }
 
 static void place_linear(struct plan_layout *l, int64_t layer, const char *weight, const char *bias, int64_t out,
-                         int64_t in, double init_std)
+                         int64_t in, double std)
 {
-    place_parameter(l, layer, weight, out, in, IN_PRODUCT, INIT_NORMAL, init_std);
+    place_parameter(l, layer, weight, out, in, IN_PRODUCT, INIT_NORMAL, std);
     if (l->shape->bias)
         place_parameter(l, layer, bias, out, 1, VECTOR, INIT_ZERO, 0);
 }
@@ -88,9 +87,7 @@ static void place_linear(struct plan_layout *l, int64_t layer, const char *weigh
 void plan_layout_parameters(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
-    /* GPT-NeoX: small init (Nguyen & Salazar 2019) everywhere, Wang's on what is added to the residual stream. */
-    double std = sqrt(2.0 / (5.0 * (double)s->dim));
-    double output_std = 2.0 / ((double)s->layers * sqrt((double)s->dim));
+    double std = plan_std(s->dim), output_std = plan_output_std(s->dim, s->layers);
 
     place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
                     std);
@@ -104,8 +101,10 @@ void plan_layout_parameters(struct plan_layout *l)
             place_norm(l, i, "norm2.weight", "norm2.bias");
         place_linear(l, i, "attn.qkv.weight", "attn.qkv.bias", 3 * s->dim, s->dim, std);
         place_linear(l, i, "attn.out.weight", "attn.out.bias", s->dim, s->dim, output_std);
-        place_linear(l, i, "ffn.up.weight", "ffn.up.bias", (s->ffn_gated ? 2 : 1) * s->d_ff, s->dim, std);
-        place_linear(l, i, "ffn.down.weight", "ffn.down.bias", s->dim, s->d_ff, output_std);
+        for (int k = 0; k < s->ffn.parameter_count; k++) {
+            const struct plan_ffn_parameter *p = &s->ffn.parameters[k];
+            place_parameter(l, i, p->name, p->rows, p->cols, p->product ? IN_PRODUCT : VECTOR, p->init, p->init_scale);
+        }
     }
     place_norm(l, NO_LAYER, "final_norm.weight", "final_norm.bias");
     if (!s->tied)
@@ -210,10 +209,16 @@ static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
             place_rows(l, i, "kv", key_rows(l), 2 * s->dim);
         place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
         place_rows(l, i, "attn", rows, s->dim);
-        place_rows(l, i, "pre", rows, (s->ffn_gated ? 2 : 1) * s->d_ff);
     }
-    if (cheap)
-        place_rows(l, i, "hidden", rows, s->d_ff);
+    for (int k = 0; k < s->ffn.buffer_count; k++) {
+        const struct plan_ffn_buffer *b = &s->ffn.buffers[k];
+        if (b->cheap ? !cheap : !costly)
+            continue;
+        if (b->statistics)
+            place_statistics(l, i, b->name, multiply(l, rows, (uint64_t)b->width));
+        else
+            place_rows(l, i, b->name, rows, b->width);
+    }
 }
 
 /* The smallest chunk with as few chunks as `most` rows allow, rounded to what products like. */
@@ -246,7 +251,7 @@ void plan_layout_buffers(struct plan_layout *l)
     if (s->xl_len > 0)
         place_rows(l, SHARED, "d_kv",
                    multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
-    place_rows(l, SHARED, "wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
+    place_rows(l, SHARED, "wide", rows, s->ffn.scratch > 3 * s->dim ? s->ffn.scratch : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
     uint64_t most = logit_row ? l->device->logits_bytes / logit_row : 0;
@@ -276,5 +281,6 @@ void plan_layout_buffers(struct plan_layout *l)
 
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));
-    l->workspace = align(l, add(l, d->workspace_bytes, multiply(l, rows, row)));
+    uint64_t keys = multiply(l, multiply(l, d->workspace_key_bytes, 2 * (uint64_t)s->dim), (uint64_t)s->ffn.keys);
+    l->workspace = align(l, add(l, add(l, d->workspace_bytes, keys), multiply(l, rows, row)));
 }

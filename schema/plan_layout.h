@@ -8,11 +8,13 @@
 #define BAKA_SCHEMA_PLAN_LAYOUT_H
 
 #include "schema/plan.h"
+#include "schema/plan_ffn.h"
 
 /* What the tensors' shapes follow from. */
 struct plan_shape {
-    int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
-    bool ffn_gated, layernorm, bias, tied, parallel, documents;
+    int64_t vocab, dim, layers, heads, head_dim, seq_len, batch, micro_batch;
+    struct plan_ffn ffn;
+    bool layernorm, bias, tied, parallel, documents;
     int64_t segments, rmt_tokens;    /* of a window; at either end of a segment */
     int64_t run, pauses, pause_rows; /* positions of a segment, pauses of a window */
     int norms;                       /* 1 or 2 a block */

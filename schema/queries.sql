@@ -149,6 +149,12 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
 SELECT step, tokens, max(attempt), epoch, loss, perplexity, bits_per_byte, split
 FROM evals WHERE run = ?1 GROUP BY step, split ORDER BY step, split;
 
+-- name: EVAL_NEWEST
+SELECT loss
+FROM evals
+WHERE run = ?1 AND split = 'val' AND step = (SELECT max(step) FROM evals WHERE run = ?1 AND split = 'val')
+ORDER BY attempt DESC LIMIT 1;
+
 -- name: EVAL_BEST
 SELECT min(loss)
 FROM (SELECT loss, max(attempt) FROM evals WHERE run = ?1 AND split = 'val' GROUP BY step);
@@ -221,7 +227,8 @@ WHERE a.run = ?1 ORDER BY a.n;
 
 -- name: INGEST_GET
 SELECT a.journal_offset, a.resume_step, a.last_step, a.started, a.journal_damaged, a.nondeterminism, a.drift,
-       a.numerics_id, a.end_reason, a.active, r.tokens_per_epoch, r.steps_per_epoch
+       a.numerics_id, a.end_reason, a.active, r.tokens_per_epoch, r.steps_per_epoch, coalesce(r.step, 0),
+       r.skipped_steps, r.missing_steps
 FROM attempts a JOIN runs r ON r.id = a.run
 WHERE a.run = ?1 AND a.n = ?2;
 
@@ -250,9 +257,25 @@ UPDATE attempts SET end_reason = ?3, end_text = ?4 WHERE run = ?1 AND n = ?2;
 UPDATE attempts SET journal_damaged = 1 WHERE run = ?1 AND n = ?2;
 
 -- name: INGEST_PROGRESS
-UPDATE runs
-SET step = ?2, epoch = ?3, tokens = ?4, train_loss = ?5, last_loss = ?6, tok_s = ?7, step_ms = ?8, mfu = ?9
-WHERE id = ?1;
+UPDATE runs SET step = ?2, epoch = ?3, tokens = ?4, train_loss = ?5, last_loss = ?6 WHERE id = ?1;
+
+-- name: INGEST_PACE
+UPDATE runs SET tok_s = ?2, step_ms = ?3, mfu = ?4 WHERE id = ?1;
+
+-- name: INGEST_MISSING
+UPDATE runs SET missing_steps = ?2 WHERE id = ?1;
+
+-- name: SKIPPED_POLICY
+SELECT coalesce(json_extract(spec, '$.train.on_nonfinite') = 'skip', 0) FROM runs WHERE id = ?1;
+
+-- name: SKIPPED_DELETE
+DELETE FROM steps_skipped WHERE run = ?1 AND step BETWEEN ?2 AND ?3;
+
+-- name: SKIPPED_INSERT
+INSERT INTO steps_skipped (run, step) VALUES (?1, ?2);
+
+-- name: SKIPPED_SET
+UPDATE runs SET skipped_steps = ?2 WHERE id = ?1;
 
 -- name: INGEST_ENERGY
 UPDATE runs

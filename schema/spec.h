@@ -19,9 +19,10 @@ struct err;
 
 enum spec_preset { PRESET_NONE, PRESET_PYTHIA_14M, PRESET_PYTHIA_70M, PRESET_PYTHIA_160M, PRESET_BAKANET };
 enum spec_norm { SPEC_NORM_LAYERNORM, SPEC_NORM_RMSNORM };
-enum spec_ffn { FFN_GELU, FFN_RELU2, FFN_SWIGLU, FFN_GEGLU, FFN_ELEPHANT, FFN_ELEPHANT_GLU };
+enum spec_ffn { FFN_GELU, FFN_RELU2, FFN_SWIGLU, FFN_GEGLU, FFN_ELEPHANT, FFN_ELEPHANT_GLU, FFN_MINI_MOE, FFN_SDPA };
 enum spec_gelu { GELU_ERF, GELU_TANH };
 enum spec_match { MATCH_NONE, MATCH_PARAMS, MATCH_FLOPS };
+enum spec_gate { GATE_SCALAR, GATE_VECTOR };
 enum spec_order { ORDER_SHUFFLE, ORDER_STREAM };
 enum spec_reset { RESET_EPOCH, RESET_DOCUMENT };
 enum spec_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
@@ -56,7 +57,16 @@ struct spec {
             enum spec_match match;
             struct {
                 double a, d;
+                bool learnable, pre_norm;
+                double bias_std;
             } elephant;
+            struct {
+                int64_t units;
+                enum spec_gate gate;
+            } mini_moe;
+            struct {
+                int64_t n; /* 0: 5*dim, or what ffn.match gives */
+            } sdpa;
         } ffn;
     } model;
     struct {
@@ -74,8 +84,9 @@ struct spec {
     struct {
         enum spec_device device;
         enum spec_precision precision;
-        double epochs;
-        int64_t steps; /* 0: epochs decide */
+        char init_from[NAME_SIZE]; /* "": initial values are drawn */
+        double epochs;             /* 0: no step */
+        int64_t steps;             /* 0: epochs decide */
         int64_t seq_len, batch, micro_batch /* MICRO_BATCH_AUTO */, seed;
         enum spec_recompute recompute;
         struct {
@@ -86,7 +97,7 @@ struct spec {
         enum spec_schedule schedule;
         double min_lr_ratio, clip /* 0: none */, weight_decay;
         enum spec_nonfinite on_nonfinite;
-        int64_t eval_every;       /* steps; 0: at each epoch's end only */
+        double eval_every;        /* >= 1: steps, below 1: share of an epoch; 0: at each epoch's end only */
         int64_t checkpoint_every; /* steps; 0: by time, see docs/spec.md */
     } train;
     struct {

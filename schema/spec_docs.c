@@ -210,6 +210,35 @@ static void print_rules(FILE *out)
         fprintf(out, "- `%s`: %s.\n", path, text);
 }
 
+/* worker/numerics.h makes the id. */
+static void print_numerics(FILE *out)
+{
+    fputs(
+        "\n## What is bit for bit equal\n\n"
+        "Two attempts with equal numerics ids give equal losses, bit for bit, interrupted or not. The id is the "
+        "SHA-256 of\n\n"
+        "- the spec's hash: the fields that change the result,\n"
+        "- the data set's hash: its tokens, documents and split,\n"
+        "- the worker's executable and the C library's version,\n"
+        "- the backend, the device (the CPU's instruction set as the kernels use it, such as `cpu-avx512`; the GPU's\n"
+        "  name), and the versions of the libraries that compute; on a GPU also the plug-in of the kernels and the "
+        "table of\n"
+        "  algorithms,\n"
+        "- the micro-batch that the plan chose.\n\n"
+        "The number of threads, `train.recompute`, `train.eval_every`, `train.checkpoint_every` and the resources are "
+        "no\n"
+        "part of it and change no bit. `train.micro_batch` changes no meaning, so it is not in the spec's hash; but "
+        "the\n"
+        "gradients of a step are added in another order, and their last bits differ. What `auto` chooses depends on "
+        "the\n"
+        "memory of the device: give a number where two machines are to agree to the bit. A run that resumes keeps the\n"
+        "micro-batch of its checkpoint. `train.device` matters by the device that it leads to.\n\n"
+        "The tests hold this on one machine. The id does not tell processors of one instruction set apart, and a "
+        "library\n"
+        "is free to cut a product otherwise on another model: between two machines, compare before you rely on it.\n",
+        out);
+}
+
 void spec_print_markdown(FILE *out)
 {
     fputs("# Spec reference\n\n"
@@ -227,6 +256,7 @@ void spec_print_markdown(FILE *out)
           "form, are the canonical form; its SHA-256 is the spec's hash. Writing out a default, another order of\n"
           "keys, or 1e-3 for 0.001 does not change it.\n",
           out);
+    print_numerics(out);
     print_group(out, "");
     /* groups in the order in which the table first names them */
     char previous[64] = "";

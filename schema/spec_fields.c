@@ -7,9 +7,11 @@
 
 static const char *const preset_words[] = {"none", "pythia-14m", "pythia-70m", "pythia-160m", "bakanet", NULL};
 static const char *const norm_words[] = {"layernorm", "rmsnorm", NULL};
-static const char *const ffn_words[] = {"gelu", "relu2", "swiglu", "geglu", "elephant", "elephant_glu", NULL};
+static const char *const ffn_words[] = {"gelu",         "relu2",    "swiglu", "geglu", "elephant",
+                                        "elephant_glu", "mini_moe", "sdpa",   NULL};
 static const char *const gelu_words[] = {"erf", "tanh", NULL};
 static const char *const match_words[] = {"none", "params", "flops", NULL};
+static const char *const gate_words[] = {"scalar", "vector", NULL};
 static const char *const order_words[] = {"shuffle", "stream", NULL};
 static const char *const reset_words[] = {"epoch", "document", NULL};
 static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
@@ -173,8 +175,8 @@ const struct spec_field spec_fields[] = {
      .flags = FIELD_RESULT,
      .fallback = "none",
      .unit = "",
-     .doc = "Sizes the layer so that its parameters or FLOPs match a gelu layer of width `model.d_ff`; the width is "
-            "rounded to a multiple of 8."},
+     .doc = "Sizes the layer so that its parameters (biases apart) or FLOPs match a gelu layer of width `model.d_ff`; "
+            "the width (of a unit, number of keys) is rounded to a multiple of 8."},
     {.path = "model.ffn.elephant.a",
      NUMBER_AT(model.ffn.elephant.a),
      .flags = FIELD_RESULT,
@@ -191,6 +193,51 @@ const struct spec_field spec_fields[] = {
      .fallback = "8",
      .unit = "",
      .doc = "Steepness of the elephant function's sides."},
+    {.path = "model.ffn.elephant.learnable",
+     BOOL_AT(model.ffn.elephant.learnable),
+     .flags = FIELD_RESULT,
+     .fallback = "false",
+     .unit = "",
+     .doc = "Each hidden feature learns a height h and a width σ: h / (1 + |x/σ|^d), from h 1 and σ "
+            "`model.ffn.elephant.a`."},
+    {.path = "model.ffn.elephant.pre_norm",
+     BOOL_AT(model.ffn.elephant.pre_norm),
+     .flags = FIELD_RESULT,
+     .fallback = "false",
+     .unit = "",
+     .doc = "A LayerNorm before the elephant function, over the hidden features."},
+    {.path = "model.ffn.elephant.bias_std",
+     NUMBER_AT(model.ffn.elephant.bias_std),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 100,
+     .fallback = "0",
+     .unit = "",
+     .doc = "Standard deviation of the biases before the elephant function at the start: evenly spread over ±√3 times "
+            "it."},
+    {.path = "model.ffn.mini_moe.units",
+     INTEGER_AT(model.ffn.mini_moe.units),
+     .flags = FIELD_RESULT,
+     .min = 1,
+     .max = 1024,
+     .fallback = "4",
+     .unit = "",
+     .doc = "SwiGLU units of a mini_moe layer, which share `model.d_ff` evenly."},
+    {.path = "model.ffn.mini_moe.gate",
+     WORD_AT(spec_gate, model.ffn.mini_moe.gate, gate_words),
+     .flags = FIELD_RESULT,
+     .fallback = "scalar",
+     .unit = "",
+     .doc = "A unit's sigmoid gate: one number for all of its output, or a `vector` of one for each feature."},
+    {.path = "model.ffn.sdpa.n",
+     INTEGER_AT(model.ffn.sdpa.n),
+     .flags = FIELD_RESULT | FIELD_NULLABLE,
+     .min = 0,
+     .max = 1 << 20,
+     .unit = "",
+     .doc =
+         "Learned keys and values that each head of an sdpa layer attends over; 0 or null: not set, 5 × `model.dim`, "
+         "or what `model.ffn.match` gives."},
 
     {.path = "memory.xl.len",
      INTEGER_AT(memory.xl.len),
@@ -256,14 +303,21 @@ const struct spec_field spec_fields[] = {
      .fallback = "fp32",
      .unit = "",
      .doc = "Storage of weights and activations; bf16 keeps fp32 master weights."},
+    {.path = "train.init_from",
+     NAME_AT(train.init_from),
+     .flags = FIELD_RESULT | FIELD_NULLABLE,
+     .unit = "",
+     .doc =
+         "A model that `bakactl import --hf` brought, to begin from in place of drawn values; its `model` fields must "
+         "be the run's. The run is then evaluated before its first step too. null: not set."},
     {.path = "train.epochs",
      NUMBER_AT(train.epochs),
-     .flags = FIELD_RESULT | FIELD_ABOVE,
+     .flags = FIELD_RESULT,
      .min = 0,
      .max = 1e6,
      .fallback = "1",
      .unit = "epochs",
-     .doc = "Passes over the training tokens; may be a fraction."},
+     .doc = "Passes over the training tokens; may be a fraction. 0: no step, the model is evaluated as it begins."},
     {.path = "train.steps",
      INTEGER_AT(train.steps),
      .flags = FIELD_RESULT | FIELD_NULLABLE,
@@ -294,7 +348,8 @@ const struct spec_field spec_fields[] = {
      .max = 1 << 20,
      .fallback = "auto",
      .unit = "sequences",
-     .doc = "Windows computed at once, at most `train.batch`; `auto`: as many as fit the device."},
+     .doc = "Windows computed at once, at most `train.batch`; `auto`: as many as fit the device. Another one adds the "
+            "same gradients in another order: losses agree to rounding, not to the bit."},
     {.path = "train.recompute",
      WORD_AT(spec_recompute, train.recompute, recompute_words),
      .fallback = "auto",
@@ -387,12 +442,13 @@ const struct spec_field spec_fields[] = {
      .unit = "",
      .doc = "At a loss or gradient that is not finite: `stop` as diverged, or `skip` that step's update."},
     {.path = "train.eval_every",
-     INTEGER_AT(train.eval_every),
+     NUMBER_AT(train.eval_every),
      .min = 0,
      .max = STEP_LIMIT,
      .fallback = "0",
-     .unit = "steps",
-     .doc = "Evaluate on the validation split each so many steps, besides each epoch's end; 0: there only."},
+     .unit = "steps or share",
+     .doc = "Evaluate on the validation split each so many steps, besides each epoch's end; below 1 a share of an "
+            "epoch, at the nearest steps: 0.05 is 20 times an epoch; 0: at its end only."},
     {.path = "train.checkpoint_every",
      INTEGER_AT(train.checkpoint_every),
      .min = 0,

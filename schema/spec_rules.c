@@ -40,6 +40,16 @@ static bool warmup_between(const struct spec *s)
     return s->train.warmup >= 1 && s->train.warmup != trunc(s->train.warmup);
 }
 
+static bool eval_every_between(const struct spec *s)
+{
+    return s->train.eval_every >= 1 && s->train.eval_every != trunc(s->train.eval_every);
+}
+
+static bool no_step_from_nothing(const struct spec *s)
+{
+    return s->train.epochs == 0 && s->train.steps == 0 && s->train.init_from[0] == '\0';
+}
+
 /* In fp32 the factor clip/norm of less is 0: nothing would be learnt. */
 static bool clip_vanishes(const struct spec *s)
 {
@@ -116,6 +126,28 @@ static bool one_norm_in_sequence(const struct spec *s)
     return s->model.norms == 1 && !s->model.parallel_residual;
 }
 
+static bool bias_std_without_bias(const struct spec *s)
+{
+    return s->model.ffn.elephant.bias_std > 0 && !s->model.bias;
+}
+
+static bool bias_std_of_a_gate(const struct spec *s)
+{
+    return s->model.ffn.elephant.bias_std > 0 && s->model.ffn.type == FFN_ELEPHANT_GLU;
+}
+
+static bool keys_given_and_matched(const struct spec *s)
+{
+    return s->model.ffn.type == FFN_SDPA && s->model.ffn.sdpa.n > 0 && s->model.ffn.match != MATCH_NONE;
+}
+
+static bool units_do_not_divide(const struct spec *s)
+{
+    int64_t d_ff = s->model.d_ff > 0 ? s->model.d_ff : 4 * s->model.dim;
+    return s->model.ffn.type == FFN_MINI_MOE && s->model.ffn.match == MATCH_NONE &&
+           d_ff % s->model.ffn.mini_moe.units != 0;
+}
+
 struct rule {
     const char *path;  /* the field that the message is about */
     const char *other; /* a second field whose value the message shows; NULL: none */
@@ -151,9 +183,19 @@ static const struct rule rules[] = {
      "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
     {"train.on_nonfinite", "memory.xl.len", xl_keeps_nonfinite,
      "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
+    {"model.ffn.elephant.bias_std", "model.bias", bias_std_without_bias, "there are biases with model.bias true only"},
+    {"model.ffn.elephant.bias_std", "model.ffn.type", bias_std_of_a_gate,
+     "the spread of biases is that of the plain elephant layer"},
+    {"model.ffn.sdpa.n", "model.ffn.match", keys_given_and_matched,
+     "the match gives the number of keys: leave model.ffn.sdpa.n out"},
+    {"model.ffn.mini_moe.units", "model.d_ff", units_do_not_divide,
+     "without a match model.d_ff must be a multiple of model.ffn.mini_moe.units"},
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},
+    {"train.eval_every", NULL, eval_every_between, "1 or more is a whole number of steps, below 1 a share of an epoch"},
+    {"train.epochs", NULL, no_step_from_nothing,
+     "it must be above 0; only a model that train.init_from names can be evaluated without a step"},
     {"train.clip", NULL, clip_vanishes, "a norm to clip at is at least 1e-6 (0: no clipping)"},
     {"resources.gpus", "train.device", gpus_on_cpu, "train.device \"cpu\" takes no GPU"},
     {"resources.gpus", "train.device", cuda_without_gpus, "train.device \"cuda\" needs a GPU (0 in a file means 1)"},

@@ -164,14 +164,12 @@ int spec_value_from_json(const struct spec_field *f, const cJSON *item, struct s
     return err_set(err, ERR_INTERNAL, "%s has no type", f->path);
 }
 
-/* A decimal number as JSON has it, but for a leading '+' and missing digits, which strtod forgives. */
-static bool read_number(const char *text, double *out)
+/* A number as JSON has it, but for a leading '+' and missing digits. 01 is none: it may be meant as octal. */
+static int read_number(const char *text, double *out)
 {
-    if (!*text || strspn(text, "+-.0123456789eE") != strlen(text))
-        return false;
-    char *end;
-    *out = strtod(text, &end);
-    return end != text && *end == 0;
+    const char *digits = text + strspn(text, "+-");
+    bool padded = digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9';
+    return padded ? -ERR_INVALID : json_number_read(text, out);
 }
 
 static cJSON *must(cJSON *item)
@@ -199,15 +197,23 @@ static cJSON *pair_from_text(const char *text)
         return NULL;
     *comma++ = 0;
     comma += *comma == ' ';
-    if (!read_number(copy, &pair[0]) || !read_number(comma, &pair[1]))
+    if (read_number(copy, &pair[0]) < 0 || read_number(comma, &pair[1]) < 0)
         return NULL;
     return must(cJSON_CreateDoubleArray(pair, 2));
+}
+
+static int refuse_text(const struct spec_field *f, const char *text, bool beyond_double, struct err *err)
+{
+    char shown[64];
+    snprintf(shown, sizeof shown, "%.24s (beyond what a double holds)", text);
+    return refuse(f, beyond_double ? shown : *text ? text : "empty", NULL, err);
 }
 
 int spec_value_text_to_json(const struct spec_field *f, const char *text, cJSON **out, struct err *err)
 {
     cJSON *item = NULL;
     double number;
+    int rc = 0;
     if (f->flags & FIELD_NULLABLE && strcmp(text, "null") == 0)
         item = must(cJSON_CreateNull());
     else if (f->type == FIELD_NAME || f->type == FIELD_WORD || (f->flags & FIELD_AUTO && strcmp(text, "auto") == 0))
@@ -216,16 +222,17 @@ int spec_value_text_to_json(const struct spec_field *f, const char *text, cJSON 
         item = must(cJSON_CreateBool(text[0] == 't'));
     else if (f->type == FIELD_PAIR)
         item = pair_from_text(text);
-    else if ((f->type == FIELD_INTEGER || f->type == FIELD_NUMBER) && read_number(text, &number))
+    else if ((f->type == FIELD_INTEGER || f->type == FIELD_NUMBER) && (rc = read_number(text, &number)) == 0)
         item = must(cJSON_CreateNumber(number));
     if (!item)
-        return refuse(f, *text ? text : "empty", NULL, err);
+        return refuse_text(f, text, rc == -ERR_TOO_LARGE, err);
     struct spec scratch; /* only to check type and range */
     memset(&scratch, 0, sizeof scratch);
-    int rc = spec_value_from_json(f, item, &scratch, err);
+    bool typed = cJSON_IsNumber(item) || cJSON_IsArray(item); /* shown as it was typed, not as JSON would print it */
+    rc = spec_value_from_json(f, item, &scratch, typed ? NULL : err);
     if (rc < 0) {
         cJSON_Delete(item);
-        return rc;
+        return typed ? refuse_text(f, text, false, err) : rc;
     }
     *out = item;
     return 0;

@@ -76,8 +76,8 @@ class Home:
         self.daemon.send_signal(sig)
         return self.daemon.wait()
 
-    def ctl(self, *args, check=True, timeout=120):
-        p = subprocess.run([BAKACTL, "--home", self.path, *map(str, args)], stdin=subprocess.DEVNULL,
+    def ctl(self, *args, check=True, timeout=120, stdin=""):
+        p = subprocess.run([BAKACTL, "--home", self.path, *map(str, args)], input=stdin,
                            capture_output=True, text=True, timeout=timeout)
         if check and p.returncode != 0:
             raise AssertionError(f"bakactl {' '.join(map(str, args))}: exit {p.returncode}\n{p.stdout}{p.stderr}")

@@ -157,29 +157,36 @@ int64_t order_split_range(const struct token_file *f, enum token_split split, ui
     return (int64_t)(split == SPLIT_TRAIN ? f->header.train_count : f->header.count - f->header.train_count);
 }
 
-int64_t order_eval_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch)
+int64_t order_count_windows(const struct order_windows *w, int64_t predictions)
 {
-    uint64_t start;
-    int64_t n = order_split_range(f, split, &start);
-    if (n < 2)
-        return 0;
-    int64_t windows = (n - 1 + seq_len - 1) / seq_len;
-    return (windows + batch - 1) / batch;
+    if (predictions <= w->seq_len)
+        return predictions > 0;
+    return 1 + (predictions - w->seq_len + w->stride - 1) / w->stride;
 }
 
-void order_eval_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
-                     int64_t batch, int64_t step, struct order_batch *out)
+int64_t order_eval_steps(const struct token_file *f, const struct order_windows *w)
 {
-    assert(step >= 0 && step < order_eval_steps(f, split, seq_len, batch));
     uint64_t start;
-    int64_t predictions = order_split_range(f, split, &start) - 1;
-    order_clear(out, seq_len, batch);
-    for (int64_t row = 0; row < batch; row++) {
-        int64_t at = (step * batch + row) * seq_len;
-        if (at >= predictions)
-            break;
-        int64_t n = predictions - at < seq_len ? predictions - at : seq_len;
-        order_fill_window(f, reset, start + (uint64_t)at, n, row, seq_len, out);
+    assert(w->stride >= 1 && w->stride <= w->seq_len);
+    int64_t windows = order_count_windows(w, order_split_range(f, w->split, &start) - 1);
+    return (windows + w->batch - 1) / w->batch;
+}
+
+void order_eval_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset, int64_t step,
+                     struct order_batch *out)
+{
+    uint64_t start;
+    int64_t predictions = order_split_range(f, w->split, &start) - 1, windows = order_count_windows(w, predictions);
+    assert(step >= 0 && step < order_eval_steps(f, w));
+    order_clear(out, w->seq_len, w->batch);
+    for (int64_t row = 0; row < w->batch && step * w->batch + row < windows; row++) {
+        int64_t window = step * w->batch + row, at = window * w->stride;
+        int64_t n = predictions - at < w->seq_len ? predictions - at : w->seq_len;
+        int64_t seen = window > 0 ? w->seq_len - w->stride : 0; /* counted by windows before */
+        order_fill_window(f, reset, start + (uint64_t)at, n, row, w->seq_len, out);
+        for (int64_t i = 0; i < seen; i++)
+            out->targets[row * w->seq_len + i] = -1;
+        out->predictions -= seen;
         out->rows = row + 1;
     }
 }

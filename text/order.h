@@ -41,14 +41,19 @@ struct order_batch {
 /* Fills the caller's arrays for epoch >= 0, step_in_epoch >= 0. Keeps the permutation of the last epoch asked for. */
 void order_fill(struct order *o, int64_t epoch, int64_t step_in_epoch, struct order_batch *out);
 
-/* Evaluation: windows of seq_len over a split, in order, disjoint; every prediction once, batch rows at a time. */
-int64_t order_eval_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch);
-void order_eval_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
-                     int64_t batch, int64_t step, struct order_batch *out);
-/* The same windows for a model with a memory of `memory` positions: cut in `batch` streams of windows whose numbers
- * differ by one at most; step s takes window s of each. */
-int64_t order_eval_stream_steps(const struct token_file *f, enum token_split split, int64_t seq_len, int64_t batch);
-void order_eval_stream_fill(const struct token_file *f, enum token_split split, enum spec_reset reset, int64_t seq_len,
-                            int64_t batch, int64_t memory, int64_t step, struct order_batch *out);
+/* Evaluation: windows of seq_len over a split, in order, each `stride` behind the one before, 1 to seq_len; of a window
+ * only the predictions that none before it made are counted, so every prediction is, once. stride = seq_len: disjoint
+ * windows. batch rows at a time. */
+struct order_windows {
+    enum token_split split;
+    int64_t seq_len, stride, batch;
+};
+int64_t order_eval_steps(const struct token_file *f, const struct order_windows *w);
+void order_eval_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset, int64_t step,
+                     struct order_batch *out);
+/* The disjoint windows in as many steps for a model with a memory of `memory` positions: cut in `batch` streams of
+ * windows whose numbers differ by one at most; step s takes window s of each. */
+void order_eval_stream_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset,
+                            int64_t memory, int64_t step, struct order_batch *out);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include "base/path.h"
 #include "base/sha256.h"
+#include "text/share.h"
 
 struct err;
 
@@ -68,8 +69,8 @@ int token_writer_keep_tokenizer(struct token_writer *w, const char *path, const 
 int token_writer_end_document(struct token_writer *w, int32_t id, struct err *err);
 /* From here on tokens belong to validation (a split by file). */
 int token_writer_begin_validation(struct token_writer *w, struct err *err);
-/* val_fraction: the last floor(F*N) tokens become validation; ignored (must be 0) after begin_validation. */
-int token_writer_finish(struct token_writer *w, double val_fraction, struct token_file_header *out, struct err *err);
+/* val: the last floor(val × N) tokens become validation; must be none after begin_validation. */
+int token_writer_finish(struct token_writer *w, struct share val, struct token_file_header *out, struct err *err);
 void token_writer_destroy(struct token_writer *w); /* removes what was not finished */
 
 #endif

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,17 +225,15 @@ int token_writer_begin_validation(struct token_writer *w, struct err *err)
     return 0;
 }
 
-static int decide_split(struct token_writer *w, double val_fraction, struct err *err)
+static int decide_split(struct token_writer *w, struct share val, struct err *err)
 {
     struct token_file_header *h = &w->header;
-    if (!(val_fraction >= 0 && val_fraction < 1))
-        return err_set(err, ERR_INVALID, "a validation share of %g: at least 0 and below 1 is needed", val_fraction);
-    if (w->validation_begun && val_fraction != 0)
+    if (w->validation_begun && val.part != 0)
         return err_set(err, ERR_INVALID, "the validation split is given by files and by a share: only one is possible");
     if (h->count == 0)
         return err_set(err, ERR_INVALID, "the text is empty: no tokens");
     if (!w->validation_begun) {
-        h->train_count = h->count - (uint64_t)floor(val_fraction * (double)h->count);
+        h->train_count = h->count - share_of(val, h->count);
         h->train_text_bytes = h->train_count == h->count ? h->text_bytes : 0;
     }
     if (h->train_count == 0)
@@ -347,9 +344,9 @@ static int write_meta(struct token_writer *w, struct err *err)
     return rc;
 }
 
-int token_writer_finish(struct token_writer *w, double val_fraction, struct token_file_header *out, struct err *err)
+int token_writer_finish(struct token_writer *w, struct share val, struct token_file_header *out, struct err *err)
 {
-    int rc = decide_split(w, val_fraction, err);
+    int rc = decide_split(w, val, err);
     if (!rc)
         rc = append_documents(w, err);
     if (!rc && w->texts.text)

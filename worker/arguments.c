@@ -22,6 +22,20 @@ enum option_id {
     OPTION_PLAN,
     OPTION_TUNE,
     OPTION_TABLE,
+    OPTION_IMPORT_HF,
+    OPTION_NAME,
+    OPTION_EXPORT_HF,
+    OPTION_EVAL,
+    OPTION_SPLIT,
+    OPTION_STRIDE,
+    OPTION_SAMPLE,
+    OPTION_TEMPERATURE,
+    OPTION_TOP_K,
+    OPTION_TOP_P,
+    OPTION_SEED,
+    OPTION_STOP,
+    OPTION_VOCAB,
+    OPTION_ON_CPU,
     OPTION_DESCRIBE,
     OPTION_VERSION,
 };
@@ -37,6 +51,20 @@ static const struct option options[] = {
     {"plan", required_argument, NULL, OPTION_PLAN},
     {"tune", required_argument, NULL, OPTION_TUNE},
     {"table", required_argument, NULL, OPTION_TABLE},
+    {"import-hf", required_argument, NULL, OPTION_IMPORT_HF},
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"export-hf", required_argument, NULL, OPTION_EXPORT_HF},
+    {"eval", required_argument, NULL, OPTION_EVAL},
+    {"split", required_argument, NULL, OPTION_SPLIT},
+    {"stride", required_argument, NULL, OPTION_STRIDE},
+    {"sample", required_argument, NULL, OPTION_SAMPLE},
+    {"temperature", required_argument, NULL, OPTION_TEMPERATURE},
+    {"top-k", required_argument, NULL, OPTION_TOP_K},
+    {"top-p", required_argument, NULL, OPTION_TOP_P},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"stop", required_argument, NULL, OPTION_STOP},
+    {"vocab", required_argument, NULL, OPTION_VOCAB},
+    {"on-cpu", no_argument, NULL, OPTION_ON_CPU},
     {"describe", required_argument, NULL, OPTION_DESCRIBE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -49,6 +77,11 @@ void arguments_print_help(FILE *out)
           "                   [--micro-batch-limit N] [--lock-fd FD]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
+          "       baka-worker [--home DIR] --import-hf DIR --name NAME\n"
+          "       baka-worker [--home DIR] --export-hf DIR --run-dir DIR\n"
+          "       baka-worker [--home DIR] --eval DATA --run-dir DIR [--split train|val] [--stride N] [--on-cpu]\n"
+          "       baka-worker [--home DIR] --sample TOKENS --run-dir DIR [--temperature T] [--top-k K] [--top-p P]\n"
+          "                   [--seed N] [--stop ID] [--vocab N] [--on-cpu]\n"
           "       baka-worker --describe schema|markdown\n"
           "       baka-worker --version | --help\n"
           "\n"
@@ -67,6 +100,20 @@ void arguments_print_help(FILE *out)
           "  --tune SPEC.json   measure the GPU's algorithms for this spec's products and write the fastest to the\n"
           "                     table that runs read\n"
           "  --table FILE       with --tune: write this table (default: cuda_algorithms.txt beside libbaka_cuda.so)\n"
+          "  --import-hf DIR    read a GPT-NeoX model of Hugging Face (config.json, *.safetensors) into the state\n"
+          "                     directory as models/NAME and print what it is as JSON\n"
+          "  --name NAME        with --import-hf: what specs call the model\n"
+          "  --export-hf DIR    write the run's newest good checkpoint as such a model\n"
+          "  --eval DATA        print the loss of the run's newest good checkpoint on a data set as JSON\n"
+          "  --split SPLIT      with --eval: train or val (default: val)\n"
+          "  --stride N         with --eval: windows N tokens apart, each prediction counted once (default: the\n"
+          "                     windows' length)\n"
+          "  --sample TOKENS    read a prompt's ids on standard input, one a line, and write as many further ones\n"
+          "  --temperature T, --top-k K, --top-p P, --seed N\n"
+          "                     with --sample: how they are drawn (default: 1, 0 for all, 1, 0); 0: the likeliest\n"
+          "  --stop ID          with --sample: the id that ends the text\n"
+          "  --vocab N          with --sample: ids below N only\n"
+          "  --on-cpu           with --eval and --sample: on the CPU in fp32, whatever the spec says\n"
           "  --describe FORMAT  print the spec's fields as JSON Schema ('schema') or as a page ('markdown')\n"
           "\n"
           "Signals: SIGTERM finish the step, checkpoint, leave (twice: at once); SIGUSR1 checkpoint now;\n"
@@ -86,10 +133,42 @@ static int read_int(const char *option, const char *text, int min, int max, int 
     return 0;
 }
 
+static int read_number(const char *option, const char *text, double min, double max, double *out, struct err *err)
+{
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    if (errno != 0 || end == text || *end != 0 || !(value >= min && value <= max))
+        return err_set(err, ERR_INVALID, "%s must be a number from %g to %g, not '%.100s'", option, min, max, text);
+    *out = value;
+    return 0;
+}
+
+static int read_seed(const char *text, int64_t *out, struct err *err)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != 0 || value < 0)
+        return err_set(err, ERR_INVALID, "--seed must be an integer of at least 0, not '%.100s'", text);
+    *out = value;
+    return 0;
+}
+
+static int read_name(const char *option, const char *text, char out[NAME_SIZE], struct err *err)
+{
+    if (!name_is_valid(text))
+        return err_set(err, ERR_INVALID, "%s must be 1 to 64 of A-Z a-z 0-9 . _ -, not '%.100s'", option, text);
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}
+
 static int read_mode(struct arguments *a, bool *mode_set, enum worker_mode mode, struct err *err)
 {
     if (*mode_set)
-        return err_set(err, ERR_INVALID, "--plan, --tune, --describe, --version and --help exclude each other");
+        return err_set(err, ERR_INVALID,
+                       "--plan, --tune, --import-hf, --export-hf, --eval, --sample, --describe, --version and "
+                       "--help exclude each other");
     *mode_set = true;
     a->mode = mode;
     return 0;
@@ -119,6 +198,42 @@ static int read_spec_mode(struct arguments *a, bool *mode_set, enum worker_mode 
     return rc ? rc : path_format(a->spec, err, "%s", path);
 }
 
+/* The options that say how a model is used. `given` is the last argument that was looked at. */
+static int read_use(struct arguments *a, int option, const char *given, struct err *err)
+{
+    int value = 0, rc = 0;
+    switch (option) {
+    case OPTION_SPLIT:
+        if (strcmp(optarg, "train") != 0 && strcmp(optarg, "val") != 0)
+            return err_set(err, ERR_INVALID, "--split must be train or val, not '%.100s'", optarg);
+        a->split = strcmp(optarg, "train") == 0 ? SPLIT_TRAIN : SPLIT_VAL;
+        return 0;
+    case OPTION_STRIDE:
+        rc = read_int("--stride", optarg, 1, INT_MAX, &value, err);
+        a->stride = value;
+        return rc;
+    case OPTION_TEMPERATURE:
+        return read_number("--temperature", optarg, 0, 1000, &a->temperature, err);
+    case OPTION_TOP_K:
+        rc = read_int("--top-k", optarg, 0, INT_MAX, &value, err);
+        a->top_k = value;
+        return rc;
+    case OPTION_TOP_P:
+        return read_number("--top-p", optarg, 0, 1, &a->top_p, err);
+    case OPTION_SEED:
+        return read_seed(optarg, &a->seed, err);
+    case OPTION_STOP:
+        return read_int("--stop", optarg, 0, INT_MAX, &a->stop, err);
+    case OPTION_VOCAB:
+        return read_int("--vocab", optarg, 1, INT_MAX, &a->vocab, err);
+    case OPTION_ON_CPU:
+        a->on_cpu = true;
+        return 0;
+    default:
+        return err_set(err, ERR_INVALID, "unknown option %.100s", given);
+    }
+}
+
 static int check_train(const struct arguments *a, const char *resume, struct err *err)
 {
     if (a->run_dir[0] == 0)
@@ -132,7 +247,8 @@ static int check_train(const struct arguments *a, const char *resume, struct err
 
 int arguments_parse(int argc, char **argv, struct arguments *out, struct err *err)
 {
-    struct arguments a = {.mode = MODE_TRAIN, .lock_fd = -1};
+    struct arguments a = {
+        .mode = MODE_TRAIN, .lock_fd = -1, .split = SPLIT_VAL, .stop = -1, .temperature = 1, .top_p = 1};
     const char *home = NULL, *resume = NULL;
     bool mode_set = false;
     int rc = 0, c;
@@ -179,6 +295,32 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             else
                 rc = path_format(a.table, err, "%s", optarg);
             break;
+        case OPTION_IMPORT_HF:
+            rc = read_mode(&a, &mode_set, MODE_IMPORT_HF, err);
+            if (rc == 0)
+                rc = read_dir("--import-hf", optarg, a.hf_dir, err);
+            break;
+        case OPTION_NAME:
+            rc = read_name("--name", optarg, a.name, err);
+            break;
+        case OPTION_EXPORT_HF:
+            rc = read_mode(&a, &mode_set, MODE_EXPORT_HF, err);
+            if (rc == 0)
+                rc = read_dir("--export-hf", optarg, a.hf_dir, err);
+            break;
+        case OPTION_EVAL:
+            rc = read_mode(&a, &mode_set, MODE_EVAL, err);
+            if (rc == 0)
+                rc = read_name("--eval", optarg, a.data, err);
+            break;
+        case OPTION_SAMPLE:
+            rc = read_mode(&a, &mode_set, MODE_SAMPLE, err);
+            if (rc == 0)
+                rc = read_int("--sample", optarg, 1, INT_MAX, &a.tokens, err);
+            break;
+        default:
+            rc = read_use(&a, c, argv[optind - 1], err);
+            break;
         case OPTION_DESCRIBE:
             if (strcmp(optarg, "schema") != 0 && strcmp(optarg, "markdown") != 0)
                 rc = err_set(err, ERR_INVALID, "--describe must be schema or markdown, not '%.100s'", optarg);
@@ -195,8 +337,6 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
         case ':':
             rc = err_set(err, ERR_INVALID, "%.100s needs a value", argv[optind - 1]);
             break;
-        default:
-            rc = err_set(err, ERR_INVALID, "unknown option %.100s", argv[optind - 1]);
         }
     }
     if (rc == 0 && optind < argc)
@@ -205,7 +345,11 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
         rc = check_train(&a, resume, err);
     if (rc == 0 && a.table[0] && a.mode != MODE_TUNE)
         rc = err_set(err, ERR_INVALID, "--table goes with --tune");
-    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_PLAN || a.mode == MODE_TUNE))
+    if (rc == 0 && (a.mode == MODE_IMPORT_HF) != (a.name[0] != 0))
+        rc = err_set(err, ERR_INVALID, "--import-hf and --name go together");
+    if (rc == 0 && (a.mode == MODE_EXPORT_HF || a.mode == MODE_EVAL || a.mode == MODE_SAMPLE) && a.run_dir[0] == 0)
+        rc = err_set(err, ERR_INVALID, "--run-dir is missing");
+    if (rc == 0 && a.mode <= MODE_SAMPLE)
         rc = path_home(home, a.home, err);
     if (rc == 0)
         *out = a;

@@ -3,14 +3,22 @@
 #define BAKA_WORKER_ARGUMENTS_H
 
 #include <stdio.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include "base/path.h"
+#include "text/token_file.h"
 
 struct err;
 
+/* Those that need the state directory come first, up to MODE_SAMPLE. */
 enum worker_mode {
     MODE_TRAIN,
     MODE_PLAN,
     MODE_TUNE,
+    MODE_IMPORT_HF,
+    MODE_EXPORT_HF,
+    MODE_EVAL,
+    MODE_SAMPLE,
     MODE_DESCRIBE_SCHEMA,
     MODE_DESCRIBE_MARKDOWN,
     MODE_VERSION,
@@ -19,15 +27,24 @@ enum worker_mode {
 
 struct arguments {
     enum worker_mode mode;
-    char home[PATH_SIZE];    /* absolute; set for train, plan and tune */
+    char home[PATH_SIZE];    /* absolute; set for all that reads or writes there */
     char run_dir[PATH_SIZE]; /* train */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
-    int threads;           /* 0: resources.cpus of the spec */
-    int micro_batch_limit; /* of a micro_batch that is auto and not pinned yet; 0: none */
-    int lock_fd;           /* -1: the keeper takes the lock itself */
-    char spec[PATH_SIZE];  /* plan, tune */
-    char table[PATH_SIZE]; /* tune; "": the backend's own */
+    int threads;            /* 0: resources.cpus of the spec */
+    int micro_batch_limit;  /* of a micro_batch that is auto and not pinned yet; 0: none */
+    int lock_fd;            /* -1: the keeper takes the lock itself */
+    char spec[PATH_SIZE];   /* plan, tune */
+    char table[PATH_SIZE];  /* tune; "": the backend's own */
+    char hf_dir[PATH_SIZE]; /* import: read; export: written */
+    char name[NAME_SIZE];   /* import: of the model */
+    char data[NAME_SIZE];   /* eval */
+    bool on_cpu;            /* eval, sample: there in fp32, whatever the spec says */
+    enum token_split split; /* eval */
+    int64_t stride;         /* eval; 0: train.seq_len */
+    int tokens, stop, vocab /* sample: most tokens, id that ends the text or -1, ids known or 0: all */;
+    int64_t seed, top_k;
+    double temperature, top_p;
 };
 
 /* ERR_INVALID with one line to print above a hint at --help. */

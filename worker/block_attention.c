@@ -37,7 +37,7 @@ static struct attention_args attention_of(const struct model *m, const struct mo
 {
     return (struct attention_args){
         .batch = m->batch,
-        .seq = m->plan->run,
+        .seq = m->read + m->seq,
         .heads = m->spec->model.heads,
         .head_dim = m->plan->head_dim,
         .rotary_dims = m->plan->rotary_dims,
@@ -56,8 +56,12 @@ static struct attention_args attention_of(const struct model *m, const struct mo
 void block_attention_mix(struct model *m, struct model_layer *layer, const void *x)
 {
     struct attention_args a = attention_of(m, layer);
-    linear_apply(m, &layer->qkv, x, layer->qkv_rows);
-    m->ops->attention_forward(m->backend, &a);
+    size_t row = (size_t)(3 * m->spec->model.dim) * dtype_size(m->backend->storage);
+    linear_apply(m, &layer->qkv, x, (unsigned char *)layer->qkv_rows + (size_t)m->read * row);
+    if (m->read > 0)
+        m->ops->attention_next(m->backend, &a);
+    else
+        m->ops->attention_forward(m->backend, &a);
 }
 
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)

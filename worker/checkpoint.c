@@ -3,94 +3,52 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "worker/checkpoint_format.h"
 #include "worker/checkpoint_tensors.h"
+#include "worker/hashed_file.h"
 #include "worker/journal_writer.h"
 #include "worker/model.h"
-#include "worker/safetensors.h"
+#include "worker/safetensors_file.h"
 
-/* A file on its way to the disk, hashed as it goes. */
-struct sink {
-    int fd;
-    char path[PATH_SIZE];
-    int64_t bytes;
-    struct sha256 *hash;
-};
-
-static int sink_open(struct sink *s, const char *dir, const char *name, struct err *err)
+static int read_state(void *arg, int index, void *out, struct err *err)
 {
-    int rc = path_format(s->path, err, "%s/%s", dir, name);
-    if (rc != 0)
-        return rc;
-    s->fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (s->fd < 0)
-        return err_set_errno(err, errno, "cannot make %s", s->path);
-    s->bytes = 0;
-    s->hash = sha256_create();
-    return 0;
+    return model_read_state(arg, index, out, err);
 }
 
-static int sink_write(struct sink *s, const void *data, size_t size, struct err *err)
-{
-    sha256_update(s->hash, data, size);
-    s->bytes += (int64_t)size;
-    return file_write_all(s->fd, data, size, s->path, err);
-}
-
-/* Syncs and closes; with rc already set only closes. Fills `file` on success. */
-static int sink_close(struct sink *s, int rc, struct checkpoint_file *file, struct err *err)
-{
-    if (rc == 0 && fsync(s->fd) != 0)
-        rc = err_set_errno(err, errno, "cannot sync %s", s->path);
-    if (close(s->fd) != 0 && rc == 0)
-        rc = err_set_errno(err, errno, "cannot close %s", s->path);
-    if (rc == 0) {
-        file->bytes = s->bytes;
-        sha256_finish(s->hash, file->sha256);
-    } else {
-        sha256_destroy(s->hash);
-    }
-    return rc;
-}
-
-static int write_tensors(struct sink *s, struct model *model, struct err *err)
+static int write_tensors(struct hashed_file *s, struct model *model, struct err *err)
 {
     struct safetensors_tensor *tensors = NULL;
     int count = 0;
-    char *header = NULL;
-    void *buffer = NULL;
-    size_t header_bytes = 0, data_bytes = 0, largest = 1;
     int rc = checkpoint_list_tensors(model, &tensors, &count, err);
     if (rc == 0)
-        rc = safetensors_layout(tensors, count, &data_bytes, err);
-    if (rc == 0)
-        rc = safetensors_print_header(tensors, count, &header, &header_bytes, err);
-    for (int i = 0; i < count && rc == 0; i++)
-        largest = tensors[i].bytes > largest ? tensors[i].bytes : largest;
-    if (rc == 0 && !(buffer = malloc(largest)))
-        rc = err_set(err, ERR_NO_MEMORY, "no memory to write a checkpoint (%zu bytes)", largest);
-    if (rc == 0)
-        rc = sink_write(s, header, header_bytes, err);
-    for (int i = 0; i < count && rc == 0; i++) {
-        rc = model_read_state(model, i, buffer, err);
-        if (rc == 0)
-            rc = sink_write(s, buffer, tensors[i].bytes, err);
-    }
-    free(buffer);
-    free(header);
+        rc = safetensors_write(s, tensors, count, read_state, model, err);
     free(tensors);
     return rc;
+}
+
+/* Closes what was written to, however that went; fills `file` on success. */
+static int close_file(struct hashed_file *s, int rc, struct checkpoint_file *file, struct err *err)
+{
+    rc = hashed_file_close(s, rc, file->sha256, err);
+    file->bytes = s->bytes;
+    return rc;
+}
+
+static int write_text(const char *dir, const char *name, const char *text, size_t size, struct checkpoint_file *file,
+                      struct err *err)
+{
+    struct hashed_file s;
+    int rc = hashed_file_open(&s, dir, name, err);
+    return rc ? rc : close_file(&s, hashed_file_write(&s, text, size, err), file, err);
 }
 
 static int write_files(const char *dir, const struct checkpoint_state *state, struct model *model,
@@ -98,26 +56,17 @@ static int write_files(const char *dir, const struct checkpoint_state *state, st
 {
     struct checkpoint_file files[CHECKPOINT_FILES] = {0}, manifest = {0};
     char text[CHECKPOINT_TEXT_MAX];
-    struct sink s;
-    int rc = sink_open(&s, dir, checkpoint_file_names[0], err);
+    struct hashed_file s;
+    int rc = hashed_file_open(&s, dir, checkpoint_file_names[0], err);
     if (rc != 0)
         return rc;
-    rc = sink_close(&s, write_tensors(&s, model, err), &files[0], err);
-    if (rc != 0)
-        return rc;
-    size_t size = checkpoint_print_state(state, text);
-    rc = sink_open(&s, dir, checkpoint_file_names[1], err);
-    if (rc != 0)
-        return rc;
-    rc = sink_close(&s, sink_write(&s, text, size, err), &files[1], err);
+    rc = close_file(&s, write_tensors(&s, model, err), &files[0], err);
+    if (rc == 0)
+        rc = write_text(dir, checkpoint_file_names[1], text, checkpoint_print_state(state, text), &files[1], err);
     if (rc == 0)
         rc = journal_writer_sync(journal, err);
     if (rc == 0)
-        rc = sink_open(&s, dir, "manifest.json", err);
-    if (rc != 0)
-        return rc;
-    size = checkpoint_print_manifest(files, text);
-    rc = sink_close(&s, sink_write(&s, text, size, err), &manifest, err);
+        rc = write_text(dir, "manifest.json", text, checkpoint_print_manifest(files, text), &manifest, err);
     *bytes = files[0].bytes + files[1].bytes + manifest.bytes;
     return rc;
 }

@@ -8,6 +8,7 @@
 #ifndef BAKA_WORKER_CHECKPOINT_H
 #define BAKA_WORKER_CHECKPOINT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "base/sha256.h"
 #include "schema/journal.h"
@@ -35,10 +36,16 @@ int checkpoint_write(const char *run_dir, int attempt, const struct checkpoint_s
 /* `path` is relative to the run: "checkpoints/120-a1". ERR_INVALID for another form, ERR_NOT_FOUND when it is absent,
  * ERR_DAMAGED when anything in it differs from what was written; the message names the path. */
 int checkpoint_open(const char *run_dir, const char *path, struct checkpoint **out, struct err *err);
+/* The newest of RUN_DIR/checkpoints that is whole: of the highest step, of the highest attempt. ERR_NOT_FOUND when
+ * there is none, else what is wrong with the newest. */
+int checkpoint_open_newest(const char *run_dir, struct checkpoint **out, struct err *err);
+const char *checkpoint_get_path(const struct checkpoint *c); /* "checkpoints/120-a1" */
 const struct checkpoint_state *checkpoint_get_state(const struct checkpoint *c);
 /* All names, shapes and types are compared first; then the model takes every tensor and the count of updates.
  * ERR_DAMAGED when they are not the model's own, or the backend's error. */
 int checkpoint_restore(const struct checkpoint *c, struct model *model, struct err *err);
+/* One of its fp32 parameters, of `count` numbers. ERR_DAMAGED when it has no such one. */
+int checkpoint_read_parameter(const struct checkpoint *c, const char *name, size_t count, float *out, struct err *err);
 void checkpoint_close(struct checkpoint *c); /* NULL is fine */
 
 /* Removes ".tmp-*-aATTEMPT", left by an earlier process of this same attempt. */

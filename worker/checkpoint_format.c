@@ -81,7 +81,7 @@ int checkpoint_parse_state(const char *text, size_t size, struct checkpoint_stat
     char again[CHECKPOINT_TEXT_MAX];
     if (checkpoint_print_state(&s, again) != size || memcmp(again, text, size) != 0)
         return err_set(err, ERR_DAMAGED, "state.json is not what this version writes");
-    if (s.step < 1 || s.epoch < 0 || s.step_in_epoch < 0 || s.tokens < 1 || s.updates < 0 || s.updates > s.step ||
+    if (s.step < 0 || s.epoch < 0 || s.step_in_epoch < 0 || s.tokens < s.step || s.updates < 0 || s.updates > s.step ||
         s.micro_batch < 1)
         return err_set(err, ERR_DAMAGED, "state.json holds impossible numbers");
     *out = s;

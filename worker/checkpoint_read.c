@@ -2,28 +2,25 @@
  * its hash was taken to the moment its tensors were copied, so what was verified is what is used. */
 #include "worker/checkpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/err.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "worker/checkpoint_format.h"
 #include "worker/checkpoint_tensors.h"
+#include "worker/mapped_file.h"
 #include "worker/model.h"
 #include "worker/safetensors.h"
 
 struct checkpoint {
     char path[64];
     struct checkpoint_state state;
-    void *map;
-    size_t map_bytes;
+    struct mapped_file map;
     struct safetensors tensors;
 };
 
@@ -37,7 +34,7 @@ int checkpoint_list_tensors(const struct model *model, struct safetensors_tensor
         struct model_tensor t;
         model_state_tensor(model, i, &t);
         snprintf(list[i].name, sizeof list[i].name, "%s", t.name);
-        list[i].dtype = t.dtype;
+        list[i].dtype = t.dtype == DTYPE_F64 ? SAFETENSORS_F64 : SAFETENSORS_F32; /* state is wide */
         list[i].rank = t.cols == 1 ? 1 : 2;
         list[i].shape[0] = t.rows;
         list[i].shape[1] = t.cols;
@@ -63,7 +60,7 @@ static int parse_path(const char *path, int64_t *step, struct err *err)
 {
     int attempt = 0;
     char again[64];
-    if (sscanf(path, "checkpoints/%" SCNd64 "-a%d", step, &attempt) == 2 && *step > 0 && attempt > 0) {
+    if (sscanf(path, "checkpoints/%" SCNd64 "-a%d", step, &attempt) == 2 && *step >= 0 && attempt > 0) {
         snprintf(again, sizeof again, "checkpoints/%" PRId64 "-a%d", *step, attempt);
         if (strcmp(again, path) == 0)
             return 0;
@@ -97,29 +94,11 @@ static int map_model(struct checkpoint *c, const char *dir, const struct checkpo
     int rc = path_format(path, err, "%s/%s", dir, file->name);
     if (rc != 0)
         return rc;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "cannot open %s", file->name);
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        rc = err_set_errno(err, errno, "cannot stat %s", file->name);
-    else if (st.st_size != file->bytes || st.st_size < 1)
-        rc = err_set(err, ERR_DAMAGED, "%s has %lld bytes, its manifest says %" PRId64, file->name,
-                     (long long)st.st_size, file->bytes);
-    if (rc == 0) {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-        if (map == MAP_FAILED) {
-            rc = err_set_errno(err, errno, "cannot map %s", file->name);
-        } else {
-            c->map = map;
-            c->map_bytes = (size_t)st.st_size;
-        }
-    }
-    close(fd);
+    rc = mapped_file_open(&c->map, path, file->name, err);
     if (rc == 0)
-        rc = check_content(file, c->map, c->map_bytes, err);
+        rc = check_content(file, c->map.bytes, c->map.size, err);
     if (rc == 0)
-        rc = safetensors_parse(c->map, c->map_bytes, file->name, &c->tensors, err);
+        rc = safetensors_parse(c->map.bytes, c->map.size, file->name, &c->tensors, err);
     return rc;
 }
 
@@ -168,6 +147,70 @@ int checkpoint_open(const char *run_dir, const char *path, struct checkpoint **o
     return 0;
 }
 
+struct candidate {
+    char path[64];
+    int64_t step;
+    int attempt;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->step != y->step)
+        return x->step > y->step ? -1 : 1;
+    return x->attempt > y->attempt ? -1 : x->attempt < y->attempt;
+}
+
+static int list_candidates(const char *run_dir, struct candidate **out, size_t *count, struct err *err)
+{
+    char path[PATH_SIZE];
+    int rc = path_format(path, err, "%s/checkpoints", run_dir);
+    DIR *dir = rc == 0 ? opendir(path) : NULL;
+    if (rc == 0 && !dir && errno != ENOENT)
+        rc = err_set_errno(err, errno, "cannot read %s", path);
+    for (struct dirent *entry; dir && rc == 0 && (entry = readdir(dir));) {
+        struct candidate c;
+        if ((size_t)snprintf(c.path, sizeof c.path, "checkpoints/%s", entry->d_name) >= sizeof c.path ||
+            parse_path(c.path, &c.step, NULL) != 0)
+            continue;
+        c.attempt = atoi(strstr(c.path, "-a") + 2);
+        struct candidate *grown = realloc(*out, (*count + 1) * sizeof *grown);
+        if (!grown) {
+            rc = err_set(err, ERR_NO_MEMORY, "no memory to list checkpoints");
+            break;
+        }
+        *out = grown;
+        grown[(*count)++] = c;
+    }
+    if (dir)
+        closedir(dir);
+    return rc;
+}
+
+int checkpoint_open_newest(const char *run_dir, struct checkpoint **out, struct err *err)
+{
+    struct candidate *list = NULL;
+    size_t count = 0;
+    struct err later;
+    int rc = list_candidates(run_dir, &list, &count, err);
+    if (rc == 0 && count == 0)
+        rc = err_set(err, ERR_NOT_FOUND, "the run has no checkpoint");
+    if (count > 1)
+        qsort(list, count, sizeof *list, newest_first);
+    if (count > 0 && rc == 0)
+        rc = checkpoint_open(run_dir, list[0].path, out, err);
+    for (size_t i = 1; i < count && rc != 0; i++)
+        if (checkpoint_open(run_dir, list[i].path, out, &later) == 0)
+            rc = 0;
+    free(list);
+    return rc;
+}
+
+const char *checkpoint_get_path(const struct checkpoint *c)
+{
+    return c->path;
+}
+
 const struct checkpoint_state *checkpoint_get_state(const struct checkpoint *c)
 {
     return &c->state;
@@ -208,12 +251,20 @@ int checkpoint_restore(const struct checkpoint *c, struct model *model, struct e
     return rc;
 }
 
+int checkpoint_read_parameter(const struct checkpoint *c, const char *name, size_t count, float *out, struct err *err)
+{
+    const struct safetensors_tensor *t = safetensors_find(&c->tensors, name);
+    if (!t || t->dtype != SAFETENSORS_F32 || t->bytes != count * sizeof *out)
+        return err_set(err, ERR_DAMAGED, "checkpoint %s: it has no tensor %s of the run's shape", c->path, name);
+    safetensors_read_floats(&c->tensors, t, out);
+    return 0;
+}
+
 void checkpoint_close(struct checkpoint *c)
 {
     if (!c)
         return;
     safetensors_finish(&c->tensors);
-    if (c->map)
-        munmap(c->map, c->map_bytes);
+    mapped_file_close(&c->map);
     free(c);
 }

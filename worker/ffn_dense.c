@@ -21,10 +21,25 @@ static struct ffn_up_args up_of(const struct model *m, const struct model_layer 
     };
 }
 
-void ffn_dense_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+void ffn_dense_find(struct finder *f, struct model_layer *layer)
+{
+    const struct model *m = finder_model(f);
+    int64_t d = m->spec->model.dim, width = m->plan->d_ff, up = (m->ffn->gated ? 2 : 1) * width;
+    layer->ffn_up = finder_linear(f, "ffn.up.weight", "ffn.up.bias", up, d);
+    layer->ffn_down = finder_linear(f, "ffn.down.weight", "ffn.down.bias", d, width);
+    layer->pre = finder_buffer(f, "pre");
+    layer->hidden = finder_buffer(f, "hidden");
+}
+
+void ffn_dense_hidden(struct model *m, struct model_layer *layer, const void *x)
 {
     struct ffn_up_args up = up_of(m, layer, x);
     m->ops->ffn_up_forward(m->backend, &up);
+}
+
+void ffn_dense_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
+{
+    ffn_dense_hidden(m, layer, x);
     linear_apply(m, &layer->ffn_down, layer->hidden, out);
 }
 
@@ -37,10 +52,8 @@ void ffn_dense_rebuild(struct model *m, struct model_layer *layer, const void *x
         m->ops->activation_forward(m->backend, &up);
 }
 
-void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
-                        bool dx_accumulate)
+void ffn_dense_hidden_backward(struct model *m, struct model_layer *layer, const void *x, void *dx, bool dx_accumulate)
 {
-    linear_gradient(m, &layer->ffn_down, layer->hidden, d_out, m->wide_rows);
     m->ops->ffn_up_backward(m->backend, &(struct ffn_up_backward_args){
                                             .rows = m->rows,
                                             .in = layer->ffn_up.in,
@@ -56,4 +69,11 @@ void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *
                                             .d_w = layer->ffn_up.weight.grad,
                                             .d_bias = layer->ffn_up.bias.grad,
                                         });
+}
+
+void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
+                        bool dx_accumulate)
+{
+    linear_gradient(m, &layer->ffn_down, layer->hidden, d_out, m->wide_rows);
+    ffn_dense_hidden_backward(m, layer, x, dx, dx_accumulate);
 }

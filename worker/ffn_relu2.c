@@ -11,6 +11,7 @@ const struct ffn ffn_relu2 = {
     .type = FFN_RELU2,
     .gated = false,
     .activation = relu2_activation,
+    .find = ffn_dense_find,
     .forward = ffn_dense_forward,
     .rebuild = ffn_dense_rebuild,
     .backward = ffn_dense_backward,

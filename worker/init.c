@@ -15,6 +15,25 @@ static void set_value(void *values, enum dtype dtype, int64_t i, double value)
         ((float *)values)[i] = (float)value;
 }
 
+/* Number i of its tensor. */
+static double first_value(const struct plan_parameter *p, int64_t i, struct philox *stream)
+{
+    int64_t steps = p->rows * p->cols - 1;
+    switch (p->init) {
+    case INIT_ZERO:
+        return 0;
+    case INIT_ONE:
+        return 1;
+    case INIT_NORMAL:
+        return p->init_scale * philox_normal(stream);
+    case INIT_CONSTANT:
+        return p->init_scale;
+    case INIT_SPREAD:
+        return steps > 0 ? p->init_scale * (2 * (double)i / (double)steps - 1) : 0;
+    }
+    return 0;
+}
+
 static void fill_piece(const struct plan_parameter *p, int64_t seed, enum dtype dtype, int64_t from, int64_t to,
                        void *values)
 {
@@ -22,8 +41,7 @@ static void fill_piece(const struct plan_parameter *p, int64_t seed, enum dtype 
     philox_init(&stream, (uint64_t)seed, "init", p->name);
     philox_seek(&stream, (uint64_t)from);
     for (int64_t i = from; i < to; i++) {
-        double value = p->init == INIT_NORMAL ? p->init_std * philox_normal(&stream) : p->init == INIT_ONE ? 1 : 0;
-        set_value(values, dtype, i, value);
+        set_value(values, dtype, i, first_value(p, i, &stream));
     }
 }
 

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "schema/journal.h"
 #include "worker/arguments.h"
 #include "worker/signals.h"
 
@@ -58,9 +59,8 @@ static int write_identity(int fd, const char *path, const char *boot_id, struct 
 {
     char text[128];
     int n = snprintf(text, sizeof text, "%d %" PRIu64 " %s\n", (int)getpid(), clock_process_start(getpid()), boot_id);
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
-        return err_set_errno(err, errno, "cannot write %s", path);
-    return 0;
+    ssize_t written = ftruncate(fd, 0) == 0 ? pwrite(fd, text, (size_t)n, 0) : -1;
+    return written == n ? 0 : err_set_errno(err, written < 0 ? errno : ENOSPC, "cannot write %s", path);
 }
 
 /* Waits for the trainer, passing signals on; they are blocked and taken here one by one. */
@@ -87,7 +87,8 @@ static int reserve_exit(const char *attempt_dir, int *fd, char temporary[PATH_SI
     *fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (*fd < 0)
         return err_set_errno(err, errno, "cannot make %s", temporary);
-    if (fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, EXIT_BYTES) != 0 && errno == ENOSPC)
+    if (fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, EXIT_BYTES) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
         return err_set_errno(err, errno, "no room for exit.json in %s", attempt_dir);
     return 0;
 }
@@ -136,9 +137,10 @@ int keeper_run(const struct arguments *a, int (*trainer)(const struct arguments 
 {
     struct err err;
     struct keeper k;
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk (EFBIG), not a death */
     if (prepare(&k, a, &err) != 0) {
         fprintf(stderr, "baka-worker: %s\n", err.message);
-        return 1;
+        return err.code == ERR_NO_SPACE ? JOURNAL_EXIT_NO_SPACE : 1;
     }
 
     /* Blocked from before the fork on: what arrives in between is pending, not lost. SIGINT from a terminal reaches the

@@ -11,8 +11,8 @@
 struct arguments;
 
 /* Forks; the child runs `trainer(a, keeper's pid)` and returns its exit status from here, the parent returns the
- * trainer's exit status, 128 + signal when a signal ended it, or 1 when the attempt could not be started (said on
- * standard error). */
+ * trainer's exit status, 128 + signal when a signal ended it, or, when the attempt could not be started (said on
+ * standard error), JOURNAL_EXIT_NO_SPACE for want of room and 1 otherwise. */
 int keeper_run(const struct arguments *a, int (*trainer)(const struct arguments *a, int keeper_pid));
 
 #endif

@@ -5,8 +5,12 @@
 #include "base/err.h"
 #include "schema/spec.h"
 #include "worker/arguments.h"
+#include "worker/eval_run.h"
+#include "worker/export_hf.h"
+#include "worker/import_hf.h"
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
+#include "worker/sample_run.h"
 #include "worker/trainer.h"
 #include "worker/tune.h"
 #include "worker/version.h"
@@ -58,6 +62,22 @@ int main(int argc, char **argv)
         break;
     case MODE_TUNE:
         if (tune_run(a.spec, a.home, a.table[0] ? a.table : NULL, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_IMPORT_HF:
+        if (import_hf(a.home, a.hf_dir, a.name, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_EXPORT_HF:
+        if (export_hf(a.home, a.run_dir, a.hf_dir, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_EVAL:
+        if (eval_run(&a, stdout, &err) != 0)
+            return fail(&err, 1);
+        break;
+    case MODE_SAMPLE:
+        if (sample_run(&a, stdin, stdout, &err) != 0)
             return fail(&err, 1);
         break;
     case MODE_TRAIN:

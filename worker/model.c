@@ -18,6 +18,11 @@ struct finder {
     char missing[72];
 };
 
+const struct model *finder_model(const struct finder *f)
+{
+    return f->m;
+}
+
 static void finder_name(const struct finder *f, const char *name, char out[64])
 {
     if (f->layer < 0)
@@ -26,7 +31,7 @@ static void finder_name(const struct finder *f, const char *name, char out[64])
         snprintf(out, 64, "layers.%lld.%s", (long long)f->layer, name);
 }
 
-static struct weight find_weight(struct finder *f, const char *name)
+struct weight finder_weight(struct finder *f, const char *name)
 {
     const struct plan *plan = f->m->plan;
     char full[64];
@@ -59,7 +64,7 @@ static void *look_for_buffer(struct finder *f, const char *full)
 }
 
 /* The layer's own, or where the plan lets it not keep that one, the one of all layers. */
-static void *find_buffer(struct finder *f, const char *name)
+void *finder_buffer(struct finder *f, const char *name)
 {
     char full[64], shared[64];
     finder_name(f, name, full);
@@ -73,61 +78,58 @@ static void *find_buffer(struct finder *f, const char *name)
     return found;
 }
 
-static struct linear find_linear(struct finder *f, const char *weight, const char *bias, int64_t out, int64_t in)
+struct linear finder_linear(struct finder *f, const char *weight, const char *bias, int64_t out, int64_t in)
 {
-    struct linear linear = {.weight = find_weight(f, weight), .in = in, .out = out};
+    struct linear linear = {.weight = finder_weight(f, weight), .in = in, .out = out};
     if (f->m->spec->model.bias)
-        linear.bias = find_weight(f, bias);
+        linear.bias = finder_weight(f, bias);
     return linear;
 }
 
 static void find_norm_weights(struct finder *f, struct norm_site *site, int output, const char *weight,
                               const char *bias)
 {
-    site->weight[output] = find_weight(f, weight);
+    site->weight[output] = finder_weight(f, weight);
     if (f->m->norm_kind == NORM_LAYERNORM && f->m->spec->model.bias)
-        site->bias[output] = find_weight(f, bias);
+        site->bias[output] = finder_weight(f, bias);
 }
 
 static void find_norm_buffers(struct finder *f, struct norm_site *site, const char *sum, const char *mean,
                               const char *rstd)
 {
-    site->sum = find_buffer(f, sum);
+    site->sum = finder_buffer(f, sum);
     if (f->m->norm_kind == NORM_LAYERNORM)
-        site->mean = find_buffer(f, mean);
-    site->rstd = find_buffer(f, rstd);
+        site->mean = finder_buffer(f, mean);
+    site->rstd = finder_buffer(f, rstd);
 }
 
 static void find_layer(struct finder *f, struct model_layer *layer)
 {
     const struct spec *s = f->m->spec;
-    int64_t d = s->model.dim, width = f->m->plan->d_ff, up = (f->m->ffn->gated ? 2 : 1) * width;
+    int64_t d = s->model.dim;
     bool parallel = s->model.parallel_residual;
 
     find_norm_weights(f, &layer->norm[0], 0, "norm1.weight", "norm1.bias");
     if (s->model.norms == 2)
         find_norm_weights(f, &layer->norm[parallel ? 0 : 1], parallel ? 1 : 0, "norm2.weight", "norm2.bias");
-    layer->qkv = find_linear(f, "attn.qkv.weight", "attn.qkv.bias", 3 * d, d);
-    layer->attn_out = find_linear(f, "attn.out.weight", "attn.out.bias", d, d);
-    layer->ffn_up = find_linear(f, "ffn.up.weight", "ffn.up.bias", up, d);
-    layer->ffn_down = find_linear(f, "ffn.down.weight", "ffn.down.bias", d, width);
+    layer->qkv = finder_linear(f, "attn.qkv.weight", "attn.qkv.bias", 3 * d, d);
+    layer->attn_out = finder_linear(f, "attn.out.weight", "attn.out.bias", d, d);
 
     find_norm_buffers(f, &layer->norm[0], "sum1", "mean1", "rstd1");
-    layer->norm[0].y[0] = find_buffer(f, "n1");
+    layer->norm[0].y[0] = finder_buffer(f, "n1");
     if (!parallel)
         find_norm_buffers(f, &layer->norm[1], "sum2", "mean2", "rstd2");
     if (s->model.norms == 2)
-        layer->norm[parallel ? 0 : 1].y[parallel ? 1 : 0] = find_buffer(f, "n2");
-    layer->qkv_rows = find_buffer(f, "qkv");
+        layer->norm[parallel ? 0 : 1].y[parallel ? 1 : 0] = finder_buffer(f, "n2");
+    layer->qkv_rows = finder_buffer(f, "qkv");
     if (f->m->plan->xl_len > 0) {
-        layer->kv = find_buffer(f, "kv");
-        layer->past = find_buffer(f, "past");
-        layer->eval_past = find_buffer(f, "eval_past");
+        layer->kv = finder_buffer(f, "kv");
+        layer->past = finder_buffer(f, "past");
+        layer->eval_past = finder_buffer(f, "eval_past");
     }
-    layer->lse = find_buffer(f, "lse");
-    layer->attn_rows = find_buffer(f, "attn");
-    layer->pre = find_buffer(f, "pre");
-    layer->hidden = find_buffer(f, "hidden");
+    layer->lse = finder_buffer(f, "lse");
+    layer->attn_rows = finder_buffer(f, "attn");
+    f->m->ffn->find(f, layer);
 }
 
 /* The norm that adds this layer's output has in its backward pass the gradient of that output at hand: it sums it. */
@@ -155,49 +157,49 @@ static void find_segment(struct finder *f, struct model_segment *s)
     f->layer = -1;
     find_norm_weights(f, &s->final_norm, 0, "final_norm.weight", "final_norm.bias");
     find_norm_buffers(f, &s->final_norm, "final.sum", "final.mean", "final.rstd");
-    s->stream_rows = find_buffer(f, "shared.stream");
+    s->stream_rows = finder_buffer(f, "shared.stream");
     s->final_norm.y[0] = s->stream_rows;
-    s->branch_rows[0] = find_buffer(f, "shared.branch1");
-    s->branch_rows[1] = find_buffer(f, "shared.branch2");
-    s->wide_rows = find_buffer(f, "shared.wide");
+    s->branch_rows[0] = finder_buffer(f, "shared.branch1");
+    s->branch_rows[1] = finder_buffer(f, "shared.branch2");
+    s->wide_rows = finder_buffer(f, "shared.wide");
 }
 
 static void find_memories(struct finder *f)
 {
     struct model *m = f->m;
     if (m->plan->pause_rows > 0) {
-        m->pause = find_weight(f, "pause.weight");
-        m->pauses = find_buffer(f, "pauses");
+        m->pause = finder_weight(f, "pause.weight");
+        m->pauses = finder_buffer(f, "pauses");
     }
     if (m->plan->rmt_tokens > 0) {
-        m->rmt = find_weight(f, "rmt.weight");
-        m->rmt_state = find_buffer(f, "rmt.state");
-        m->rmt_eval_state = find_buffer(f, "rmt.eval_state");
-        m->d_memory = find_buffer(f, "shared.d_memory");
+        m->rmt = finder_weight(f, "rmt.weight");
+        m->rmt_state = finder_buffer(f, "rmt.state");
+        m->rmt_eval_state = finder_buffer(f, "rmt.eval_state");
+        m->d_memory = finder_buffer(f, "shared.d_memory");
     }
     if (m->plan->xl_len > 0)
-        m->d_kv = find_buffer(f, "shared.d_kv");
+        m->d_kv = finder_buffer(f, "shared.d_kv");
     if (m->plan->xl_len > 0 && !window_is_plain(m->plan))
-        m->places = find_buffer(f, "places");
+        m->places = finder_buffer(f, "places");
     if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)
-        m->first = find_buffer(f, "first");
+        m->first = finder_buffer(f, "first");
 }
 
 static int find_tensors(struct model *m, struct err *err)
 {
     struct finder f = {.m = m, .layer = -1};
-    m->embed = find_weight(&f, "embed.weight");
+    m->embed = finder_weight(&f, "embed.weight");
     for (f.segment = 0; f.segment < m->plan->segments; f.segment++)
         find_segment(&f, &m->segments[f.segment]);
     f.segment = 0;
-    m->head = m->spec->model.tie_embeddings ? m->embed : find_weight(&f, "head.weight");
+    m->head = m->spec->model.tie_embeddings ? m->embed : finder_weight(&f, "head.weight");
     find_memories(&f);
-    m->logits = find_buffer(&f, "logits");
-    m->tokens = find_buffer(&f, "tokens");
-    m->targets = find_buffer(&f, "targets");
-    m->loss_sum = find_buffer(&f, "loss_sum");
-    m->grad_norm = find_buffer(&f, "grad_norm");
-    m->updates = find_buffer(&f, "updates");
+    m->logits = finder_buffer(&f, "logits");
+    m->tokens = finder_buffer(&f, "tokens");
+    m->targets = finder_buffer(&f, "targets");
+    m->loss_sum = finder_buffer(&f, "loss_sum");
+    m->grad_norm = finder_buffer(&f, "grad_norm");
+    m->updates = finder_buffer(&f, "updates");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
     for (int64_t g = 0; g < m->plan->segments; g++)
@@ -246,7 +248,7 @@ static void release_lists(struct model *m)
 int model_create(const struct spec *spec, const struct plan *plan, struct backend *backend, struct model **out,
                  struct err *err)
 {
-    const struct ffn *ffn = ffn_find(spec->model.ffn.type);
+    const struct ffn *ffn = ffn_find(spec);
     if (!ffn || ffn->gated != plan->ffn_gated)
         return err_set_at(err, ERR_INTERNAL, "model.ffn.type", "the plan is not of this feed-forward layer");
     void *arena = NULL;
@@ -261,7 +263,8 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     m->ops = backend->ops;
     m->block = spec->model.parallel_residual ? &block_parallel : &block_sequential;
     m->ffn = ffn;
-    m->activation = ffn->activation(spec);
+    if (ffn->activation)
+        m->activation = ffn->activation(spec);
     m->arena = arena;
     m->norm_kind = spec->model.norm == SPEC_NORM_LAYERNORM ? NORM_LAYERNORM : NORM_RMSNORM;
     window_init(&m->window, spec, plan);

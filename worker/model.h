@@ -56,6 +56,13 @@ void model_forward(struct model *m, int64_t from, int64_t rows);
 /* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
 void model_update(struct model *m);
 
+/* One text, position by position, outside steps; wants data.reset epoch, no memory.* and a plan without recomputation,
+ * where each layer's keys and values stay for the positions after them. model_read begins a text of n tokens, 1 to
+ * seq_len; model_read_next goes on with one more, at most seq_len in all. logits [plan->vocab] (host) are those of the
+ * token after the last one read. Tokens are below the vocabulary. Errors: the backend's. */
+int model_read(struct model *m, const int32_t *tokens, int64_t n, float *logits, struct err *err);
+int model_read_next(struct model *m, int32_t token, float *logits, struct err *err);
+
 /* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), then the memory of
  * training ("layers.3.past", "rmt.state"). */
 int model_state_count(const struct model *m);

@@ -36,9 +36,17 @@ struct model_layer {
     struct norm_site norm[2]; /* parallel: [0] only; sequential: before attention, before the feed-forward layer */
     struct linear qkv, attn_out, ffn_up, ffn_down;
     void *qkv_rows, *lse, *attn_rows; /* [rows,3d] rotated, [batch,heads,seq], [rows,d] */
-    void *pre, *hidden;               /* [rows,d_ff or 2*d_ff], [rows,d_ff] */
     void *kv;                         /* xl: [batch,memory+seq,2d] all keys, rotated, and values */
     void *past, *eval_past;           /* xl: [train.batch,memory,2d], of training and of evaluations */
+    void *pre, *hidden;               /* [rows,d_ff or 2*d_ff], [rows,d_ff]; sdpa: queries, what they found: [rows,d] */
+
+    /* Of some feed-forward layers. */
+    struct linear ffn_gate, ffn_unit_down; /* mini_moe; the latter, [units*d,d_ff/units], with vector gates */
+    void *gates, *unit_outputs;            /* mini_moe: [rows,units]; with vector gates both [units,rows,d] */
+    struct weight keys, values;            /* sdpa */
+    void *lookup_lse;                      /* sdpa: [heads,rows] */
+    struct norm_site ffn_norm;             /* a shaped elephant's, over the d_ff features before it */
+    struct weight log_h, log_sigma;        /* a shaped elephant's */
 };
 
 /* The residual stream on its way forward: x + add[0] + add[1], summed by the next norm. */
@@ -53,7 +61,7 @@ struct model_segment {
     struct norm_site final_norm;
     void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
     void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
-    void *wide_rows;      /* [rows,max(3d,d_ff)] gradients of qkv and of the hidden */
+    void *wide_rows; /* [rows, at least 3d and the hidden's width] gradients of qkv and in the feed-forward layer */
 };
 
 struct model {
@@ -82,10 +90,11 @@ struct model {
     double *loss_sum, *grad_norm;
     int64_t *updates;
 
-    int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
-    int64_t loaded;                   /* sequences */
-    int64_t from, begin;              /* its first sequence, and position of the segment in work, among those loaded */
-    bool evaluating;                  /* it works on the memories of evaluations */
+    int64_t batch, seq, rows; /* of the micro-batch in work: sequences, positions of one, of all */
+    int64_t read;        /* positions of the text before those (model_text.c); not 0: one position of one sequence */
+    int64_t loaded;      /* sequences */
+    int64_t from, begin; /* its first sequence, and position of the segment in work, among those loaded */
+    bool evaluating;     /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;
@@ -101,6 +110,18 @@ void model_choose_segment(struct model *m, int64_t segment);
 const int32_t *model_tokens(const struct model *m);
 const int32_t *model_targets(const struct model *m);
 const int32_t *model_first(const struct model *m); /* NULL: nothing before a row's position is hidden */
+
+/* From the tokens to the classifier's input in m->stream_rows, for the positions in work, which are of the segment in
+ * work. */
+void model_run_layers(struct model *m, int64_t segment);
+
+struct finder;
+/* Tensors of the plan by name, in the layer in work; what is missing makes model_create() fail. finder_linear's bias is
+ * there with model.bias. */
+const struct model *finder_model(const struct finder *f);
+struct weight finder_weight(struct finder *f, const char *name);
+void *finder_buffer(struct finder *f, const char *name);
+struct linear finder_linear(struct finder *f, const char *weight, const char *bias, int64_t out, int64_t in);
 
 /* One transformer block. forward takes the stream and leaves the stream behind it; backward finds the gradient of the
  * stream behind the block in m->stream_rows and leaves that of the stream before it there. rebuild, before backward,
@@ -118,9 +139,19 @@ extern const struct block block_parallel, block_sequential;
 void norm_site_forward(struct model *m, struct norm_site *site, struct stream *stream);
 /* Adds the norm's gradient for dy[0] and dy[1] (NULL: none) to the stream's; first: the stream has none yet. */
 void norm_site_backward(struct model *m, struct norm_site *site, const void *dy0, const void *dy1, bool first);
+/* The norms' epsilon: GPT-NeoX's layernorm_epsilon; RMSNorm uses the same. */
+#define MODEL_NORM_EPS 1e-5
 /* y = linear(x); and its gradients, dx NULL: none wanted. */
 void linear_apply(struct model *m, const struct linear *linear, const void *x, void *y);
 void linear_gradient(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx);
+/* accumulate: dx += */
+void linear_gradient_add(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
+                         bool accumulate);
+
+/* Element `elements` of an array of storage type; NULL of none. */
+void *model_at(const struct model *m, const void *base, int64_t elements);
+/* The linear of rows [from, from + out) of the weight, with their biases. */
+struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
  * without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an

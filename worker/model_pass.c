@@ -8,16 +8,13 @@
 #include "worker/model_parts.h"
 #include "worker/model_rmt.h"
 
-/* GPT-NeoX's layernorm_epsilon; RMSNorm uses the same. */
-static const double norm_eps = 1e-5;
-
 void norm_site_forward(struct model *m, struct norm_site *site, struct stream *stream)
 {
     m->ops->norm_forward(m->backend, &(struct norm_forward_args){
                                          .kind = m->norm_kind,
                                          .rows = m->rows,
                                          .dim = m->spec->model.dim,
-                                         .eps = norm_eps,
+                                         .eps = MODEL_NORM_EPS,
                                          .x = stream->x,
                                          .add = {stream->add[0], stream->add[1]},
                                          .sum = site->sum,
@@ -64,6 +61,12 @@ void linear_apply(struct model *m, const struct linear *linear, const void *x, v
 
 void linear_gradient(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx)
 {
+    linear_gradient_add(m, linear, x, dy, dx, false);
+}
+
+void linear_gradient_add(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
+                         bool accumulate)
+{
     m->ops->linear_backward(m->backend, &(struct linear_backward_args){
                                             .rows = m->rows,
                                             .in = linear->in,
@@ -72,6 +75,7 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
                                             .w = linear->weight.value,
                                             .dy = dy,
                                             .dx = dx,
+                                            .dx_accumulate = accumulate,
                                             .d_w = linear->weight.grad,
                                             .d_bias = linear->bias.grad,
                                         });
@@ -86,6 +90,28 @@ static void upload(struct model *m, int32_t *to, const int32_t *from, int64_t co
 {
     if (to)
         m->ops->upload(m->backend, to, from, (size_t)count * sizeof(int32_t));
+}
+
+void *model_at(const struct model *m, const void *base, int64_t elements)
+{
+    return base ? (unsigned char *)(uintptr_t)base + (size_t)elements * dtype_size(m->backend->storage) : NULL;
+}
+
+static void *gradient_at(const struct model *m, void *base, int64_t elements)
+{
+    size_t wide = dtype_size(m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32);
+    return base ? (unsigned char *)base + (size_t)elements * wide : NULL;
+}
+
+struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out)
+{
+    int64_t at = from * linear->in;
+    return (struct linear){
+        .weight = {model_at(m, linear->weight.value, at), gradient_at(m, linear->weight.grad, at)},
+        .bias = {model_at(m, linear->bias.value, from), gradient_at(m, linear->bias.grad, from)},
+        .in = linear->in,
+        .out = out,
+    };
 }
 
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
@@ -106,6 +132,8 @@ void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int3
 static void choose_rows(struct model *m, int64_t from, int64_t rows, bool evaluating)
 {
     m->batch = rows;
+    m->seq = m->plan->run;
+    m->read = 0;
     m->rows = rows * m->plan->run;
     m->from = from;
     m->evaluating = evaluating;
@@ -187,8 +215,7 @@ static void embed_gradient(struct model *m, void *d_out)
     m->ops->embed_backward(m->backend, &embed);
 }
 
-/* Leaves the classifier's input in m->stream_rows. */
-static void run_layers(struct model *m, int64_t segment)
+void model_run_layers(struct model *m, int64_t segment)
 {
     struct stream stream = {.x = m->layers[0].norm[0].sum};
     embed_rows(m, segment, m->layers[0].norm[0].sum);
@@ -220,7 +247,7 @@ void model_forward(struct model *m, int64_t from, int64_t rows)
     choose_rows(m, from, rows, true);
     for (int64_t g = 0; g < m->plan->segments; g++) {
         model_choose_segment(m, g);
-        run_layers(m, g);
+        model_run_layers(m, g);
         run_classifier(m, NULL);
     }
     if (m->rmt_state)
@@ -249,7 +276,7 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
     choose_rows(m, from, rows, false);
     for (int64_t g = 0; g < m->plan->segments; g++) {
         model_choose_segment(m, g);
-        run_layers(m, g);
+        model_run_layers(m, g);
     }
     if (m->rmt_state)
         model_rmt_write(m);

@@ -46,7 +46,8 @@ int numerics_id(const struct numerics *n, char hex[SHA256_HEX_SIZE], struct err 
     cJSON_AddStringToObject(json, "libc", gnu_get_libc_version());
     json_add_int64(json, "micro_batch", n->micro_batch);
     json_add_int64(json, "world_size", 1);
-    char *text = json && cJSON_GetArraySize(json) == 9 ? json_canonical(json) : NULL;
+    cJSON_AddStringToObject(json, "init", n->init);
+    char *text = json && cJSON_GetArraySize(json) == 10 ? json_canonical(json) : NULL;
     cJSON_Delete(json);
     if (!text)
         return err_set(err, ERR_NO_MEMORY, "no memory for the numerics id");

@@ -12,6 +12,7 @@ struct numerics {
     char spec_hash[SHA256_HEX_SIZE], data_hash[SHA256_HEX_SIZE], build[SHA256_HEX_SIZE];
     const char *backend, *device, *libraries; /* as the backend names them */
     int64_t micro_batch;
+    const char *init; /* SHA-256 of the parameters that the run began from; "": they were drawn */
 };
 
 /* SHA-256 of the running executable, backends included. */

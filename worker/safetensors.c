@@ -1,6 +1,5 @@
-/* safetensors.c: header printer and strict reader. What the format leaves open is narrowed to what we write: dtypes
- * F32, F64 and BF16, one or two dimensions. The reader believes nothing: it is fed files that a crash or a disk may
- * have damaged. Failures: see safetensors.h; no state. */
+/* safetensors.c: header printer and strict reader. The reader believes nothing: it is fed files that a crash or a disk
+ * may have damaged, and files that somebody else wrote. Failures: see safetensors.h; no state. */
 #include "worker/safetensors.h"
 
 #include <ctype.h>
@@ -12,14 +11,36 @@
 #include "base/err.h"
 #include "base/json.h"
 
-enum { PREFIX_BYTES = 8, HEADER_DEPTH = 8, HEADER_MAX_BYTES = 64 << 20 };
+enum { PREFIX_BYTES = 8, HEADER_DEPTH = 8 };
 
-static const char *const dtype_words[] = {[DTYPE_F32] = "F32", [DTYPE_F64] = "F64", [DTYPE_BF16] = "BF16"};
+static const struct {
+    const char *word;
+    size_t bytes;
+} dtypes[SAFETENSORS_DTYPES] = {
+    [SAFETENSORS_F32] = {"F32", 4}, [SAFETENSORS_F64] = {"F64", 8},   [SAFETENSORS_BF16] = {"BF16", 2},
+    [SAFETENSORS_F16] = {"F16", 2}, [SAFETENSORS_BOOL] = {"BOOL", 1}, [SAFETENSORS_U8] = {"U8", 1},
+    [SAFETENSORS_I8] = {"I8", 1},   [SAFETENSORS_I16] = {"I16", 2},   [SAFETENSORS_I32] = {"I32", 4},
+    [SAFETENSORS_I64] = {"I64", 8},
+};
 
-/* rows*cols*element as size_t; false on overflow or a dimension below 1. */
+const char *safetensors_dtype_word(enum safetensors_dtype dtype)
+{
+    return dtypes[dtype].word;
+}
+
+void safetensors_say_shape(const struct safetensors_tensor *t, char out[64])
+{
+    size_t used = (size_t)snprintf(out, 64, "[");
+    for (int i = 0; i < t->rank && used < 60; i++)
+        used += (size_t)snprintf(out + used, 64 - used, "%s%" PRId64, i ? ", " : "", t->shape[i]);
+    if (used < 63)
+        snprintf(out + used, 64 - used, "]");
+}
+
+/* Elements times their size; false on overflow or a dimension below 1. */
 static bool tensor_bytes(const struct safetensors_tensor *t, size_t *bytes)
 {
-    size_t n = dtype_size(t->dtype);
+    size_t n = dtypes[t->dtype].bytes;
     for (int i = 0; i < t->rank; i++)
         if (t->shape[i] < 1 || __builtin_mul_overflow(n, (size_t)t->shape[i], &n))
             return false;
@@ -40,8 +61,9 @@ int safetensors_layout(struct safetensors_tensor *tensors, int count, size_t *da
     size_t offset = 0;
     for (int i = 0; i < count; i++) {
         struct safetensors_tensor *t = &tensors[i];
-        if (t->rank < 1 || t->rank > 2 || !name_is_plain(t->name))
-            return err_set(err, ERR_INVALID, "tensor %d has no plain name or a rank other than 1 and 2", i);
+        if (t->rank < 0 || t->rank > SAFETENSORS_MAX_RANK || !name_is_plain(t->name))
+            return err_set(err, ERR_INVALID, "tensor %d has no plain name or more than %d dimensions", i,
+                           SAFETENSORS_MAX_RANK);
         if (!tensor_bytes(t, &t->bytes))
             return err_set(err, ERR_INVALID, "tensor %s has an impossible shape", t->name);
         t->offset = offset;
@@ -64,9 +86,9 @@ int safetensors_print_header(const struct safetensors_tensor *tensors, int count
     fputs("{\"__metadata__\":{\"format\":\"pt\"}", f);
     for (int i = 0; i < count; i++) {
         const struct safetensors_tensor *t = &tensors[i];
-        fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%" PRId64, t->name, dtype_words[t->dtype], t->shape[0]);
-        if (t->rank == 2)
-            fprintf(f, ",%" PRId64, t->shape[1]);
+        fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t->name, dtypes[t->dtype].word);
+        for (int j = 0; j < t->rank; j++)
+            fprintf(f, "%s%" PRId64, j ? "," : "", t->shape[j]);
         fprintf(f, "],\"data_offsets\":[%zu,%zu]}", t->offset, t->offset + t->bytes);
     }
     fputc('}', f);
@@ -91,29 +113,47 @@ static bool read_count(const cJSON *item, int64_t *out)
     return cJSON_IsNumber(item) && json_read_int64(item, out) && *out >= 0;
 }
 
+static bool read_dtype(const cJSON *item, enum safetensors_dtype *out)
+{
+    for (int i = 0; i < SAFETENSORS_DTYPES && cJSON_IsString(item); i++)
+        if (strcmp(item->valuestring, dtypes[i].word) == 0) {
+            *out = (enum safetensors_dtype)i;
+            return true;
+        }
+    return false;
+}
+
+static int read_shape(const cJSON *shape, const char *what, struct safetensors_tensor *t, struct err *err)
+{
+    int rank = cJSON_IsArray(shape) ? cJSON_GetArraySize(shape) : -1;
+    if (rank < 0 || rank > SAFETENSORS_MAX_RANK)
+        return err_set(err, ERR_DAMAGED, "%s: tensor %s has no shape, or more than %d dimensions", what, t->name,
+                       SAFETENSORS_MAX_RANK);
+    const cJSON *dimension;
+    t->rank = 0;
+    cJSON_ArrayForEach(dimension, shape) {
+        if (!read_count(dimension, &t->shape[t->rank++]))
+            return err_set(err, ERR_DAMAGED, "%s: tensor %s has an impossible shape", what, t->name);
+    }
+    return 0;
+}
+
 static int read_tensor(const cJSON *item, size_t data_bytes, const char *what, struct safetensors_tensor *t,
                        struct err *err)
 {
     if (!item->string || strlen(item->string) >= sizeof t->name)
-        return err_set(err, ERR_DAMAGED, "%s: a tensor's name is too long", what);
+        return err_set(err, ERR_DAMAGED, "%s: a tensor's name is longer than %d bytes", what,
+                       SAFETENSORS_NAME_SIZE - 1);
+    if (!name_is_plain(item->string))
+        return err_set(err, ERR_DAMAGED,
+                       "%s: a tensor's name is empty or has other characters than A-Z a-z 0-9 . _ - /", what);
     snprintf(t->name, sizeof t->name, "%s", item->string);
-    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
-    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
-    bool known = false;
-    for (size_t i = 0; i < sizeof dtype_words / sizeof *dtype_words && cJSON_IsString(dtype); i++)
-        if (strcmp(dtype->valuestring, dtype_words[i]) == 0) {
-            t->dtype = (enum dtype)i;
-            known = true;
-        }
-    if (!known)
-        return err_set(err, ERR_DAMAGED, "%s: tensor %s has a dtype other than F32, F64, BF16", what, t->name);
-    t->rank = cJSON_IsArray(shape) ? cJSON_GetArraySize(shape) : 0;
-    if (t->rank < 1 || t->rank > 2)
-        return err_set(err, ERR_DAMAGED, "%s: tensor %s has not one or two dimensions", what, t->name);
-    for (int i = 0; i < t->rank; i++)
-        if (!read_count(cJSON_GetArrayItem(shape, i), &t->shape[i]))
-            return err_set(err, ERR_DAMAGED, "%s: tensor %s has an impossible shape", what, t->name);
+    if (!read_dtype(cJSON_GetObjectItemCaseSensitive(item, "dtype"), &t->dtype))
+        return err_set(err, ERR_DAMAGED, "%s: tensor %s has a dtype that is not known", what, t->name);
+    int rc = read_shape(cJSON_GetObjectItemCaseSensitive(item, "shape"), what, t, err);
+    if (rc != 0)
+        return rc;
     int64_t begin, end;
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !read_count(cJSON_GetArrayItem(offsets, 0), &begin) || !read_count(cJSON_GetArrayItem(offsets, 1), &end) ||
@@ -133,6 +173,36 @@ static int by_offset(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
+static int read_tensors(const cJSON *json, const char *what, struct safetensors *s, struct err *err)
+{
+    s->tensors = calloc((size_t)cJSON_GetArraySize(json) + 1, sizeof *s->tensors);
+    if (!s->tensors)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the header of %s", what);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, json) {
+        if (strcmp(item->string, "__metadata__") == 0)
+            continue;
+        int rc = read_tensor(item, s->data_bytes, what, &s->tensors[s->count], err);
+        if (rc != 0)
+            return rc;
+        s->count++;
+    }
+    return 0;
+}
+
+static int check_tiling(struct safetensors *s, const char *what, struct err *err)
+{
+    qsort(s->tensors, (size_t)s->count, sizeof *s->tensors, by_offset);
+    size_t at = 0;
+    for (int i = 0; i < s->count; at += s->tensors[i++].bytes)
+        if (s->tensors[i].offset != at)
+            return err_set(err, ERR_DAMAGED, "%s: tensor %s %s", what, s->tensors[i].name,
+                           s->tensors[i].offset < at ? "overlaps the one before" : "follows a hole");
+    if (at != s->data_bytes)
+        return err_set(err, ERR_DAMAGED, "%s: there are %zu bytes behind the last tensor", what, s->data_bytes - at);
+    return 0;
+}
+
 int safetensors_parse(const void *bytes, size_t size, const char *what, struct safetensors *out, struct err *err)
 {
     const unsigned char *b = bytes;
@@ -141,45 +211,25 @@ int safetensors_parse(const void *bytes, size_t size, const char *what, struct s
     uint64_t header = 0;
     for (int i = 0; i < PREFIX_BYTES; i++)
         header |= (uint64_t)b[i] << (8 * i);
-    if (header > size - PREFIX_BYTES || header > HEADER_MAX_BYTES)
+    if (header > size - PREFIX_BYTES)
         return err_set(err, ERR_DAMAGED, "%s: the header's length, %" PRIu64 ", is beyond the file", what, header);
+    if (header > SAFETENSORS_HEADER_MAX)
+        return err_set(err, ERR_DAMAGED, "%s: a header of %" PRIu64 " bytes: at most %d are read", what, header,
+                       SAFETENSORS_HEADER_MAX);
 
     struct safetensors s = {.data = b + PREFIX_BYTES + header, .data_bytes = size - PREFIX_BYTES - (size_t)header};
-    const struct json_limits limits = {.max_bytes = HEADER_MAX_BYTES, .max_depth = HEADER_DEPTH};
+    const struct json_limits limits = {.max_bytes = SAFETENSORS_HEADER_MAX, .max_depth = HEADER_DEPTH};
     cJSON *json = NULL;
     if (json_parse((const char *)b + PREFIX_BYTES, (size_t)header, &limits, what, &json, err) != 0) {
         if (err)
             err->code = ERR_DAMAGED;
         return -ERR_DAMAGED;
     }
-    int rc = 0;
-    if (!cJSON_IsObject(json))
-        rc = err_set(err, ERR_DAMAGED, "%s: the header is not a JSON object", what);
-    if (rc == 0) {
-        s.tensors = calloc((size_t)cJSON_GetArraySize(json) + 1, sizeof *s.tensors);
-        if (!s.tensors)
-            rc = err_set(err, ERR_NO_MEMORY, "no memory for the header of %s", what);
-    }
-    const cJSON *item;
-    cJSON_ArrayForEach(item, json) {
-        if (rc != 0)
-            break;
-        if (item->string && strcmp(item->string, "__metadata__") == 0)
-            continue;
-        rc = read_tensor(item, s.data_bytes, what, &s.tensors[s.count], err);
-        if (rc == 0)
-            s.count++;
-    }
+    int rc = cJSON_IsObject(json) ? read_tensors(json, what, &s, err)
+                                  : err_set(err, ERR_DAMAGED, "%s: the header is not a JSON object", what);
     cJSON_Delete(json);
-    if (rc == 0) {
-        qsort(s.tensors, (size_t)s.count, sizeof *s.tensors, by_offset);
-        size_t at = 0;
-        for (int i = 0; i < s.count; at += s.tensors[i++].bytes)
-            if (s.tensors[i].offset != at)
-                break;
-        if (at != s.data_bytes)
-            rc = err_set(err, ERR_DAMAGED, "%s: the tensors do not fill the file without holes", what);
-    }
+    if (rc == 0)
+        rc = check_tiling(&s, what, err);
     if (rc != 0) {
         free(s.tensors);
         return rc;
@@ -200,4 +250,39 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *s, c
         if (strcmp(s->tensors[i].name, name) == 0)
             return &s->tensors[i];
     return NULL;
+}
+
+/* IEEE binary16: 5 bits of exponent with bias 15, 10 of fraction; all of it is exact in binary32. */
+static float half_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
+    if (exponent == 0) { /* zero and subnormal: fraction * 2^-24 */
+        float value = (float)fraction * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    uint32_t bits = sign | (exponent == 31 ? 255u : exponent + 112) << 23 | fraction << 13;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+bool safetensors_read_floats(const struct safetensors *s, const struct safetensors_tensor *t, float *out)
+{
+    const unsigned char *data = s->data + t->offset;
+    size_t n = t->bytes / dtypes[t->dtype].bytes;
+    if (t->dtype == SAFETENSORS_F32) {
+        memcpy(out, data, t->bytes);
+        return true;
+    }
+    if (t->dtype != SAFETENSORS_F16 && t->dtype != SAFETENSORS_BF16)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t word = (uint16_t)(data[2 * i] | data[2 * i + 1] << 8);
+        uint32_t bits = (uint32_t)word << 16;
+        if (t->dtype == SAFETENSORS_F16)
+            out[i] = half_to_float(word);
+        else
+            memcpy(&out[i], &bits, sizeof bits);
+    }
+    return true;
 }

@@ -140,8 +140,7 @@ static bool checkpoint_is_due(const struct loop *l)
 
 static bool evaluation_is_due(const struct trainer *t, int64_t step)
 {
-    int64_t every = t->spec.train.eval_every;
-    return (every > 0 && step % every == 0) || step % t->steps_per_epoch == 0 || step == t->total_steps;
+    return schedule_evaluates(&t->spec, step, t->steps_per_epoch) || step == t->total_steps;
 }
 
 /* True when the next step may begin before the newest one begun is done. What comes by time or by signal waits for the
@@ -191,11 +190,27 @@ static int finish(struct loop *l, bool *diverged, struct err *err)
     return rc;
 }
 
+/* A run that begins from given parameters tells where it begins; one without steps has nothing else to tell, and leaves
+ * its parameters to whoever wants to use them. */
+static int begin(struct loop *l, struct err *err)
+{
+    struct trainer *t = l->t;
+    int rc = 0;
+    if (t->step == 0 && (t->spec.train.init_from[0] || t->total_steps == 0))
+        rc = evaluate_run(t, 0, err);
+    if (rc == 0 && t->total_steps == 0 && t->args->resume[0] == 0)
+        rc = write_checkpoint(l, err);
+    return rc;
+}
+
 int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct err *err)
 {
     struct loop l = {.t = t, .begun = t->step, .checkpoint_step = t->resume_step};
     l.checkpoint_us = clock_monotonic_us();
     l.checkpoint_bytes = (int64_t)(t->plan.bytes.by_class[PLAN_PARAMETERS] + t->plan.bytes.by_class[PLAN_MOMENTS]);
+    int rc = begin(&l, err);
+    if (rc != 0)
+        return rc;
     for (;;) {
         if (l.begun < t->total_steps && !signals_stop_requested() && may_run_ahead(&l)) {
             begin_step(&l, l.begun + 1);
@@ -204,7 +219,7 @@ int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct er
         if (l.begun == t->step)
             break;
         bool diverged = false;
-        int rc = finish(&l, &diverged, err);
+        rc = finish(&l, &diverged, err);
         if (rc != 0)
             return rc;
         if (diverged) {
@@ -214,7 +229,7 @@ int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct er
     }
     /* The signal may have come after the last step had looked for it. */
     if (signals_stop_requested() && checkpoint_is_due(&l)) {
-        int rc = write_checkpoint(&l, err);
+        rc = write_checkpoint(&l, err);
         if (rc != 0)
             return rc;
     }

@@ -20,6 +20,7 @@
 #include "worker/checkpoint.h"
 #include "worker/journal_writer.h"
 #include "worker/model.h"
+#include "worker/model_store.h"
 #include "worker/numerics.h"
 #include "worker/signals.h"
 #include "worker/train_loop.h"
@@ -96,7 +97,7 @@ static int count_steps(struct trainer *t, struct err *err)
     t->steps_per_epoch = order_steps_per_epoch(t->order);
     t->predictions_per_epoch = order_predictions_per_epoch(t->order);
     t->total_steps = t->spec.train.steps;
-    if (t->total_steps > 0)
+    if (t->total_steps > 0 || t->spec.train.epochs == 0)
         return 0;
     double steps = t->spec.train.epochs * (double)t->steps_per_epoch, whole = nearbyint(steps);
     if (!(fabs(steps - whole) <= 1e-9 * steps))
@@ -130,6 +131,16 @@ static int open_checkpoint(struct trainer *t, struct err *err)
     if (t->spec.train.micro_batch == MICRO_BATCH_AUTO)
         t->spec.train.micro_batch = s->micro_batch;
     return 0;
+}
+
+/* Its hash is in the numerics id, so a resumed attempt reads it too. */
+static int open_init(struct trainer *t, struct err *err)
+{
+    if (t->spec.train.init_from[0] == 0)
+        return 0;
+    t->blame = END_BAD_SPEC;
+    int rc = model_store_open(t->args->home, t->spec.train.init_from, &t->init, err);
+    return rc ? rc : model_store_check(t->init, &t->spec, err);
 }
 
 static enum journal_end_reason out_of_memory(const struct trainer *t)
@@ -187,7 +198,8 @@ static int write_start(struct trainer *t, struct err *err)
     struct numerics n = {.backend = t->backend->ops->name,
                          .device = t->backend->ops->device_kind(t->backend),
                          .libraries = t->backend->ops->library_versions(t->backend),
-                         .micro_batch = t->plan.micro_batch};
+                         .micro_batch = t->plan.micro_batch,
+                         .init = t->init ? model_store_sha256(t->init) : ""};
     snprintf(n.spec_hash, sizeof n.spec_hash, "%s", t->spec_hash);
     snprintf(n.data_hash, sizeof n.data_hash, "%.64s", t->data.header.hash);
     int rc = numerics_build_id(n.build, err);
@@ -227,6 +239,26 @@ static int write_start(struct trainer *t, struct err *err)
     return rc;
 }
 
+/* As the checkpoint has them, or the model to begin from, or drawn. */
+static int set_parameters(struct trainer *t, struct err *err)
+{
+    int rc;
+    if (t->resumed) {
+        t->blame = END_BAD_CHECKPOINT;
+        rc = checkpoint_restore(t->resumed, t->model, err);
+        checkpoint_close(t->resumed);
+        t->resumed = NULL;
+    } else if (t->init) {
+        rc = model_store_load(t->init, &t->plan, t->model, err);
+    } else {
+        rc = model_init_parameters(t->model, t->spec.train.seed,
+                                   t->device.host_threads > 0 ? t->device.host_threads : t->threads, err);
+    }
+    model_store_close(t->init);
+    t->init = NULL;
+    return rc;
+}
+
 static int make_model(struct trainer *t, struct err *err)
 {
     int rc = model_create(&t->spec, &t->plan, t->backend, &t->model, err);
@@ -241,14 +273,7 @@ static int make_model(struct trainer *t, struct err *err)
     t->batch.first = calloc(n, sizeof *t->batch.first);
     if (!t->batch.inputs || !t->batch.targets || !t->batch.first)
         return err_set(err, ERR_NO_MEMORY, "no memory for a batch of %zu tokens", n);
-    if (!t->resumed)
-        return model_init_parameters(t->model, t->spec.train.seed,
-                                     t->device.host_threads > 0 ? t->device.host_threads : t->threads, err);
-    t->blame = END_BAD_CHECKPOINT;
-    rc = checkpoint_restore(t->resumed, t->model, err);
-    checkpoint_close(t->resumed);
-    t->resumed = NULL;
-    return rc;
+    return set_parameters(t, err);
 }
 
 /* Everything up to the first step. On failure t->blame says which reason it is. */
@@ -268,6 +293,9 @@ static int start(struct trainer *t, struct err *err)
         return rc;
     t->blame = END_BAD_CHECKPOINT;
     rc = open_checkpoint(t, err);
+    if (rc != 0)
+        return rc;
+    rc = open_init(t, err);
     if (rc != 0)
         return rc;
     rc = open_backend(t, err);
@@ -294,6 +322,12 @@ static enum journal_end_reason reason_of(const struct trainer *t, const struct e
     }
 }
 
+/* The exit status is the last word where the journal takes none. */
+static int status_without_end(const struct err *err)
+{
+    return err->code == ERR_NO_SPACE ? JOURNAL_EXIT_NO_SPACE : 1;
+}
+
 static int end(struct trainer *t, enum journal_end_reason reason, const struct err *why)
 {
     struct journal_record r = {.kind = JOURNAL_END};
@@ -312,7 +346,7 @@ static int end(struct trainer *t, enum journal_end_reason reason, const struct e
         rc = journal_writer_sync(t->journal, &err);
     if (rc != 0) {
         log_event(LOG_LEVEL_ERROR, "end_not_written", "error=\"%s\"", err.message);
-        return 1;
+        return status_without_end(&err);
     }
     return good ? 0 : 1;
 }
@@ -320,6 +354,7 @@ static int end(struct trainer *t, enum journal_end_reason reason, const struct e
 static void release(struct trainer *t)
 {
     checkpoint_close(t->resumed);
+    model_store_close(t->init);
     if (t->model)
         model_destroy(t->model);
     if (t->backend)
@@ -362,7 +397,7 @@ int trainer_run(const struct arguments *args, int keeper_pid)
     if (signals_start(keeper_pid, &err) != 0 || open_journal(&t, &err) != 0) {
         log_event(LOG_LEVEL_ERROR, "attempt_not_started", "error=\"%s\" path=\"%s\"", err.message, err.path);
         release(&t);
-        return 1;
+        return status_without_end(&err);
     }
     enum journal_end_reason reason = END_FINISHED;
     int rc = start(&t, &err);

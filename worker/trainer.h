@@ -19,6 +19,7 @@ struct checkpoint;
 struct err;
 struct journal_writer;
 struct model;
+struct stored_model;
 
 /* What start-up gathered, for the train loop. Owned by trainer_run; a NULL or false member was not reached. */
 struct trainer {
@@ -35,6 +36,7 @@ struct trainer {
     double peak_flops;    /* the device's, 0: not known */
     struct order *order;
     struct checkpoint *resumed; /* closed when it was restored */
+    struct stored_model *init;  /* train.init_from; closed when its parameters were loaded, or not needed */
     struct order_batch batch;   /* room for batch (and micro_batch) rows */
     char spec_hash[SHA256_HEX_SIZE], build[SHA256_HEX_SIZE], numerics_id[SHA256_HEX_SIZE];
     int threads;

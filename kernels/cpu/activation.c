@@ -5,27 +5,8 @@
  */
 #include "kernels/cpu/cpu.h"
 
+#include "kernels/cpu/power.h"
 #include "kernels/cpu/vmath.h"
-
-enum { ACTIVATION_BLOCK = 256 };
-
-/* t^n by squaring, a loop over the block for each bit; n >= 0. */
-static void power_integer(int64_t exponent, int n, const real *t, real *power)
-{
-    real base[ACTIVATION_BLOCK];
-    for (int i = 0; i < n; i++) {
-        base[i] = t[i];
-        power[i] = 1;
-    }
-    for (; exponent > 0; exponent >>= 1) {
-        if (exponent & 1)
-            for (int i = 0; i < n; i++)
-                power[i] *= base[i];
-        if (exponent > 1)
-            for (int i = 0; i < n; i++)
-                base[i] *= base[i];
-    }
-}
 
 /* With t = min(u, 1/u) and r = t^(p-1), nothing overflows: E = (u > 1 ? t^p : 1)/(1 + t^p) and
  * |E'| = (p/a) (u > 1 ? t^(p+1) : t^(p-1))/(1 + t^p)^2. */
@@ -37,11 +18,7 @@ static void elephant(double scale, double p, int n, const real *x, real *f, real
         real u = (x[i] < 0 ? -x[i] : x[i]) / a;
         t[i] = u > 1 ? 1 / u : u;
     }
-    if (p <= 1024 && p == (double)(int64_t)p)
-        power_integer((int64_t)p - 1, n, t, r);
-    else
-        for (int i = 0; i < n; i++)
-            r[i] = (real)pow((double)t[i], p - 1);
+    power_block(p - 1, n, t, r);
     for (int i = 0; i < n; i++) {
         bool large = (x[i] < 0 ? -x[i] : x[i]) > a;
         real q = r[i] * t[i], scaled = 1 / (1 + q);

@@ -15,8 +15,17 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->activation_backward = SYM(activation_backward);
     ops->ffn_up_forward = SYM(ffn_up_forward);
     ops->ffn_up_backward = SYM(ffn_up_backward);
+    ops->elephant_forward = SYM(elephant_forward);
+    ops->elephant_backward = SYM(elephant_backward);
+    ops->unit_gate_forward = SYM(unit_gate_forward);
+    ops->unit_gate_backward = SYM(unit_gate_backward);
+    ops->unit_sum_forward = SYM(unit_sum_forward);
+    ops->unit_sum_backward = SYM(unit_sum_backward);
+    ops->lookup_forward = SYM(lookup_forward);
+    ops->lookup_backward = SYM(lookup_backward);
     ops->attention_forward = SYM(attention_forward);
     ops->attention_backward = SYM(attention_backward);
+    ops->attention_next = SYM(attention_next);
     ops->remember = SYM(remember);
     ops->classifier = SYM(classifier);
     ops->grad_norm = SYM(grad_norm);

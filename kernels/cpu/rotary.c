@@ -2,6 +2,16 @@
 
 #include <math.h>
 
+void SYM(rotary_row)(int64_t position, int64_t rotary_dims, double base, real *row)
+{
+    int64_t pairs = rotary_dims / 2;
+    for (int64_t i = 0; i < pairs; i++) {
+        double angle = (double)position * pow(base, -2.0 * (double)i / (double)rotary_dims);
+        row[i] = (real)cos(angle);
+        row[pairs + i] = (real)sin(angle);
+    }
+}
+
 const real *SYM(rotary_table)(struct cpu_backend *c, int64_t seq, int64_t rotary_dims, double base)
 {
     real *table = (real *)(void *)c->table;
@@ -12,14 +22,9 @@ const real *SYM(rotary_table)(struct cpu_backend *c, int64_t seq, int64_t rotary
                  (long long)seq, (long long)rotary_dims, c->table_bytes);
         return NULL;
     }
-    int64_t pairs = rotary_dims / 2;
 #pragma omp parallel for num_threads(c->threads) schedule(static)
     for (int64_t t = 0; t < seq; t++)
-        for (int64_t i = 0; i < pairs; i++) {
-            double angle = (double)t * pow(base, -2.0 * (double)i / (double)rotary_dims);
-            table[t * rotary_dims + i] = (real)cos(angle);
-            table[t * rotary_dims + pairs + i] = (real)sin(angle);
-        }
+        SYM(rotary_row)(t, rotary_dims, base, table + t * rotary_dims);
     c->table_seq = seq;
     c->table_dims = rotary_dims;
     c->table_base = base;

@@ -8,6 +8,9 @@
  * shape. NULL (and a sticky error) where it does not fit. */
 const real *SYM(rotary_table)(struct cpu_backend *c, int64_t seq, int64_t rotary_dims, double base);
 
+/* One row of such a table. */
+void SYM(rotary_row)(int64_t position, int64_t rotary_dims, double base, real *row);
+
 /* Pair (i, i + pairs) of a head's first 2 * pairs elements, turned by the row's angles; sign -1 turns back. */
 static inline void rotary_turn(real *head, int64_t pairs, const real *angles, real sign)
 {

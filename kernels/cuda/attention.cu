@@ -1,4 +1,4 @@
-/* attention.cu: causal attention, forward and backward: which path computes it, and what each needs first.
+/* attention.cu: attention, forward and backward: which path computes it, and what each needs first.
  *
  * Before the backward pass delta = rowsum(dO * O) (Dao et al. 2022, algorithm 4, line 19) goes to the workspace beside
  * lse in the base-2 form the kernels use. With `first`, its least and greatest value for each tile of queries go there
@@ -77,7 +77,7 @@ static attention_problem problem_of(const struct attention_kv_args *a, bool f32)
     p.head_dim = (int)a->head_dim;
     p.seq_q = (int)a->seq_q;
     p.seq_k = (int)a->seq_k;
-    p.offset = (int)(a->seq_k - a->seq_q);
+    p.offset = (int)(a->all_keys ? a->seq_k : a->seq_k - a->seq_q);
     p.tiles_q = divide_up(p.seq_q, ATTENTION_TILE);
     p.padded_q = p.tiles_q * ATTENTION_TILE;
     int64_t streamed = 2 * a->seq_k * a->head_dim * (f32 ? 4 : 2);
@@ -192,7 +192,7 @@ const float *attention_angles(struct backend *b, int64_t seq, int64_t rotary_dim
 static bool shape_fits(struct backend *b, const struct attention_kv_args *a, const char *name)
 {
     int64_t limit = (int64_t)1 << 30, longer = a->seq_k > a->seq_q ? a->seq_k : a->seq_q;
-    if (a->seq_k < a->seq_q)
+    if (a->seq_k < a->seq_q && !a->all_keys)
         cuda_fail(b, ERR_INVALID, name, "fewer keys than queries");
     else if (a->batch * a->heads > limit / (longer + ATTENTION_TILE) * 16 || a->heads * a->head_dim > limit / 16)
         cuda_fail(b, ERR_TOO_LARGE, name, "batch * heads * positions is over 2^34, or a row is too wide");
@@ -240,6 +240,12 @@ static bool backward(struct backend *b, const struct attention_kv_args *a, int64
         cuda_fail(b, ERR_UNAVAILABLE, name, "the algorithm asked for cannot compute this shape here");
     cuda_check(b, name);
     return fused || !rotary_dims;
+}
+
+extern "C" size_t cuda_attention_kv_backward_bytes(const struct attention_kv_args *a)
+{
+    attention_problem p = problem_of(a, true);
+    return bounds_bytes(p) + stats_bytes(p);
 }
 
 extern "C" void cuda_attention_kv_backward(struct backend *b, const struct attention_kv_args *a)
@@ -308,6 +314,23 @@ extern "C" void cuda_attention_forward(struct backend *b, const struct attention
     struct attention_kv_args kv = kv_args(b, a);
     kv.algorithm = ATTENTION_AUTO;
     struct rotary_args rotary = rotary_of(a, kv.q, false);
+    cuda_rotary(b, &rotary);
+    cuda_attention_kv_forward(b, &kv);
+}
+
+/* The query is the last row; every row is a key. */
+extern "C" void cuda_attention_next(struct backend *b, const struct attention_args *a)
+{
+    if (cuda_failed(b))
+        return;
+    struct attention_kv_args kv = kv_args(b, a);
+    size_t element = cuda_is_bf16(b) ? 2 : 4;
+    kv.algorithm = ATTENTION_AUTO;
+    kv.seq_q = 1;
+    kv.q.data = (char *)kv.q.data + (size_t)((a->seq - 1) * kv.q.row) * element;
+    struct rotary_args rotary = rotary_of(a, kv.q, false);
+    rotary.seq = 1;
+    rotary.position0 = a->seq - 1;
     cuda_rotary(b, &rotary);
     cuda_attention_kv_forward(b, &kv);
 }

@@ -1,4 +1,4 @@
-/* attention.h: causal attention on a GPU with queries, keys and values wherever they lie.
+/* attention.h: attention on a GPU, causal or to all keys, with queries, keys and values wherever they lie.
  *
  * struct attention_args (kernels/backend.h) is the case of equally many queries and keys in one interleaved array; a
  * memory of earlier keys makes seq_k greater. Nothing here rotates: cuda_rotary() does.
@@ -7,6 +7,7 @@
 #define BAKA_KERNELS_CUDA_ATTENTION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -29,9 +30,10 @@ enum attention_algorithm {
     ATTENTION_HOPPER,  /* the same through wgmma and bulk tensor copies: compute capability 9.0 only */
 };
 
-/* Query t stands at position t + seq_k - seq_q and sees keys first[t] <= j <= t + seq_k - seq_q. */
+/* Query t stands at position t + seq_k - seq_q and sees keys first[t] <= j <= t + seq_k - seq_q; with all_keys, every
+ * key. */
 struct attention_kv_args {
-    int64_t batch, heads, head_dim, seq_q, seq_k; /* seq_k >= seq_q */
+    int64_t batch, heads, head_dim, seq_q, seq_k; /* seq_k >= seq_q, unless all_keys */
     double scale;
     const int32_t *first;             /* [batch,seq_q] or NULL: 0 */
     struct attention_view q, k, v;    /* read */
@@ -40,10 +42,13 @@ struct attention_kv_args {
     struct attention_view d_out;      /* the rest: backward only */
     struct attention_view dq, dk, dv; /* = */
     enum attention_algorithm algorithm;
+    bool all_keys;
 };
 
 void cuda_attention_kv_forward(struct backend *b, const struct attention_kv_args *a);
 void cuda_attention_kv_backward(struct backend *b, const struct attention_kv_args *a);
+/* Workspace that the latter takes, a multiple of 256; behind it there is room for its caller. */
+size_t cuda_attention_kv_backward_bytes(const struct attention_kv_args *a);
 
 /* Turns the first rotary_dims of every head of x[batch,seq] in place, position t + position0, or back (inverse). */
 struct rotary_args {

@@ -14,10 +14,12 @@ typedef __nv_bfloat16 bf16;
 #define LOG2E 1.4426950408889634f
 #define LN2 0.6931471805599453f
 
-enum { ATTENTION_TILE = 64 }; /* bounds of `first` and padding of stats go by this many queries */
+enum {
+    ATTENTION_TILE = 64
+}; /* bounds of `first` and padding of stats go by this many queries; no tile of keys is more */
 
 struct attention_problem {
-    int batch, heads, head_dim, seq_q, seq_k, offset; /* offset = seq_k - seq_q */
+    int batch, heads, head_dim, seq_q, seq_k, offset; /* offset = seq_k - seq_q; with all keys seen: seq_k */
     int tiles_q, padded_q;                            /* queries in tiles of ATTENTION_TILE */
     int group;                                        /* heads whose streamed tiles stay in L2 together */
     bool f32;                                         /* storage */
@@ -40,6 +42,8 @@ static inline bool attention_view_fits(const struct attention_view &v)
 static inline bool attention_shape_fits(const attention_problem &p, bool backward)
 {
     bool fits = !p.f32 && p.head_dim % 8 == 0 && p.head_dim <= 128 && p.scale > 0;
+    /* Where a query's last key is not its own, nothing else masks what lies behind the last key in its tile. */
+    fits = fits && (p.offset < p.seq_k || p.seq_k % ATTENTION_TILE == 0);
     fits = fits && attention_view_fits(p.q) && attention_view_fits(p.k) && attention_view_fits(p.v) &&
            attention_view_fits(p.out);
     return fits && (!backward || (attention_view_fits(p.d_out) && attention_view_fits(p.dq) &&

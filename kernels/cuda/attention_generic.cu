@@ -178,7 +178,8 @@ template <class T> __global__ void __launch_bounds__(256) forward_kernel(const a
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 int key = k0 + x + 16 * j, query = q0 + 4 * y + i;
-                c[i][j] = key < first[i] || key > query + p.offset ? -INFINITY : c[i][j] * p.scale;
+                bool seen = key >= first[i] && key <= query + p.offset && key < p.seq_k;
+                c[i][j] = seen ? c[i][j] * p.scale : -INFINITY;
                 high = fmaxf(high, c[i][j]);
             }
             high = row_max(high);
@@ -235,7 +236,7 @@ template <class T> __global__ void __launch_bounds__(256) backward_queries_kerne
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 int key = k0 + x + 16 * j, query = q0 + 4 * y + i;
-                bool seen = key >= first[i] && key <= query + p.offset && query < p.seq_q;
+                bool seen = key >= first[i] && key <= query + p.offset && key < p.seq_k && query < p.seq_q;
                 c[i][j] = seen ? expf(c[i][j] * p.scale - lse[i]) * (dp[i][j] - delta[i]) : 0.0f;
             }
         product_add(dq, s, c, k + o.part, p.k.row, p.seq_k - k0, p.head_dim - o.part);

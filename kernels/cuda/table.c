@@ -29,8 +29,17 @@ OPERATOR(activation_forward, ffn_up_args)
 OPERATOR(activation_backward, ffn_up_backward_args)
 OPERATOR(ffn_up_forward, ffn_up_args)
 OPERATOR(ffn_up_backward, ffn_up_backward_args)
+OPERATOR(elephant_forward, elephant_args)
+OPERATOR(elephant_backward, elephant_args)
+OPERATOR(unit_gate_forward, unit_gate_args)
+OPERATOR(unit_gate_backward, unit_gate_args)
+OPERATOR(unit_sum_forward, unit_sum_args)
+OPERATOR(unit_sum_backward, unit_sum_args)
+OPERATOR(lookup_forward, lookup_args)
+OPERATOR(lookup_backward, lookup_args)
 OPERATOR(attention_forward, attention_args)
 OPERATOR(attention_backward, attention_args)
+OPERATOR(attention_next, attention_args)
 OPERATOR(remember, remember_args)
 OPERATOR(classifier, classifier_args)
 OPERATOR(grad_norm, grad_norm_args)
@@ -59,8 +68,17 @@ void cuda_fill(struct backend_ops *ops)
     ops->activation_backward = call_activation_backward;
     ops->ffn_up_forward = call_ffn_up_forward;
     ops->ffn_up_backward = call_ffn_up_backward;
+    ops->elephant_forward = call_elephant_forward;
+    ops->elephant_backward = call_elephant_backward;
+    ops->unit_gate_forward = call_unit_gate_forward;
+    ops->unit_gate_backward = call_unit_gate_backward;
+    ops->unit_sum_forward = call_unit_sum_forward;
+    ops->unit_sum_backward = call_unit_sum_backward;
+    ops->lookup_forward = call_lookup_forward;
+    ops->lookup_backward = call_lookup_backward;
     ops->attention_forward = call_attention_forward;
     ops->attention_backward = call_attention_backward;
+    ops->attention_next = call_attention_next;
     ops->remember = call_remember;
     ops->classifier = call_classifier;
     ops->grad_norm = call_grad_norm;

@@ -71,8 +71,8 @@ static int32_t words_next(struct source *s)
     return (unsigned char)*s->letters++;
 }
 
-static int write_set(const char *home, const char *name, bool words, int32_t vocab, int64_t count, double held_out,
-                     uint64_t seed, struct err *err)
+static int write_set(const char *home, const char *name, bool words, int32_t vocab, int64_t count,
+                     struct share held_out, uint64_t seed, struct err *err)
 {
     struct token_writer *w = NULL;
     struct source s = {0};
@@ -128,9 +128,9 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     const char *home = NULL, *name = NULL;
-    bool words = false;
+    bool words = false, bad_share = false;
     long long vocab = 50304, count = 0;
-    double held_out = 0;
+    struct share held_out = {0};
     uint64_t seed = 1;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (c == HOME)
@@ -144,7 +144,7 @@ int main(int argc, char **argv)
         else if (c == WORDS)
             words = true;
         else if (c == HELD_OUT)
-            held_out = atof(optarg);
+            bad_share = share_parse(optarg, &held_out, NULL) != 0;
         else if (c == SEED)
             seed = strtoull(optarg, NULL, 10);
         else {
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
             return c == 'h' ? 0 : 2;
         }
     }
-    if (!home || !name || count < 2 || vocab < 1 || vocab > INT32_MAX || !(held_out >= 0 && held_out < 1)) {
+    if (!home || !name || count < 2 || vocab < 1 || vocab > INT32_MAX || bad_share) {
         usage(stderr);
         return 2;
     }

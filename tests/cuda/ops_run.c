@@ -27,6 +27,14 @@ static const struct {
     {"activation_backward", 1e-5, 5e-3},
     {"ffn_up_forward", 1e-5, 1e-2},
     {"ffn_up_backward", 1e-5, 1e-2},
+    {"elephant_forward", 1e-5, 5e-3},
+    {"elephant_backward", 1e-5, 5e-3},
+    {"unit_gate_forward", 1e-5, 5e-3},
+    {"unit_gate_backward", 1e-5, 5e-3},
+    {"unit_sum_forward", 1e-5, 5e-3},
+    {"unit_sum_backward", 1e-5, 5e-3},
+    {"lookup_forward", 1e-5, 1e-2},
+    {"lookup_backward", 1e-5, 1e-2},
     {"attention_forward", 1e-5, 1e-2},
     {"attention_backward", 1e-5, 1e-2},
     {"remember", 0, 0},
@@ -160,7 +168,9 @@ static int side_open(struct side *s, const struct ops_case *c, const char *backe
         const struct plan_device d = plan_device_cuda(dtype_size(storage));
         const struct ops_shape *h = &c->shape;
         uint64_t rows = (uint64_t)(h->rows ? h->rows : h->batch * h->seq), heads = (uint64_t)(h->heads ? h->heads : 1);
-        options.workspace_bytes = d.workspace_bytes + rows * (d.workspace_row_bytes + heads * d.workspace_head_bytes);
+        uint64_t keys = 2 * (uint64_t)(h->keys * h->heads * h->head_dim);
+        options.workspace_bytes = d.workspace_bytes + keys * d.workspace_key_bytes +
+                                  rows * (d.workspace_row_bytes + heads * d.workspace_head_bytes);
         options.workspace_bytes = (options.workspace_bytes + GAP - 1) / GAP * GAP;
     }
     int rc = backend_open(backend, &options, &s->b, err);

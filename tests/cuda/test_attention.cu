@@ -84,6 +84,7 @@ struct test_case {
     int batch, heads, dim, seq_q, seq_k;
     bool first, interleaved; /* interleaved: through cuda_attention_forward, with rotary */
     int rotary;
+    bool all = false; /* every query sees every key */
 };
 
 struct tensor {
@@ -181,7 +182,7 @@ static void turn(std::vector<double> &x, const layout &l, const test_case &c, in
 
 static bool run_case(const test_case &c)
 {
-    int width = c.heads * c.dim, offset = c.seq_k - c.seq_q;
+    int width = c.heads * c.dim, offset = c.all ? c.seq_k : c.seq_k - c.seq_q;
     bool f32 = c.f32;
     int64_t row = c.interleaved ? 3 * width : width;
     layout lq = {0, c.seq_q * row, row, c.dim}, lo = {0, (int64_t)c.seq_q * width, width, c.dim};
@@ -229,7 +230,8 @@ static bool run_case(const test_case &c)
                                    {dq.device, lq.batch, row},
                                    {dk.device, lk.batch, row},
                                    {dv.device, lv.batch, row},
-                                   c.algorithm};
+                                   c.algorithm,
+                                   c.all};
     std::vector<float> got[2][5];
     for (int run = 0; run < 2; run++) {
         upload(q, f32);
@@ -266,7 +268,7 @@ static bool run_case(const test_case &c)
     for (int s = 0; s < c.batch; s++)
         for (int h = 0; h < c.heads; h++)
             for (int t = 0; t < c.seq_q; t++) {
-                int low = first[(size_t)(s * c.seq_q + t)], high = t + offset;
+                int low = first[(size_t)(s * c.seq_q + t)], high = std::min(t + offset, c.seq_k - 1);
                 double top = -INFINITY, sum = 0, delta = 0;
                 for (int j = low; j <= high; j++) {
                     double x = 0;
@@ -318,7 +320,10 @@ static bool run_case(const test_case &c)
         }
     }
     printf("%s %-8s %s D %3d Tq %3d Tk %3d%s%s rotary %2d  out %.1e lse %.1e dq %.1e dk %.1e dv %.1e\n",
-           good ? "PASS" : "FAIL", c.name, f32 ? "f32 " : "bf16", c.dim, c.seq_q, c.seq_k, c.first ? " first" : "",
+           good ? "PASS" : "FAIL", c.name, f32 ? "f32 " : "bf16", c.dim, c.seq_q, c.seq_k,
+           c.first ? " first"
+           : c.all ? " all"
+                   : "",
            c.interleaved ? " qkv" : "", c.rotary, norms[0], norms[1], norms[2], norms[3], norms[4]);
     fflush(stdout);
     failures += !good;
@@ -357,6 +362,13 @@ static void cases(const char *only, bool small)
             run_case({path.name, path.f32, path.algorithm, 2, 2, dim, 70, 200, false, false, 0});
             run_case({path.name, path.f32, path.algorithm, 1, 3, dim, 129, 258, true, false, 0});
         }
+        for (int dim : {32, 64, 80, 128})
+            for (int keys : {64, 320})
+                for (int queries : {1, 65, 400})
+                    run_case({path.name, path.f32, path.algorithm, 2, 2, dim, queries, keys, false, false, 0, true});
+        if (any) /* the general path alone masks what lies behind the last key */
+            for (int keys : {1, 63, 100})
+                run_case({path.name, path.f32, path.algorithm, 1, 3, 64, 130, keys, false, false, 0, true});
         if (any)
             for (int dim : {20, 33, 160})
                 run_case({path.name, path.f32, path.algorithm, 2, 3, dim, 65, 130, true, false, 0});
@@ -415,7 +427,8 @@ static void bench(enum attention_algorithm algorithm, const char *name)
                                       {t[3].device, bq, width},
                                       {t[6].device, bk, width},
                                       {t[7].device, bk, width},
-                                      algorithm};
+                                      algorithm,
+                                      false};
         double offset = w.seq_k - w.seq_q, seen = w.seq_q * (offset + 0.5 * w.seq_q);
         for (int backward = 0; backward < 2; backward++) {
             std::vector<float> ms;

@@ -62,6 +62,7 @@ static void run_storage(struct results *r, enum dtype storage, bool small, const
     r->storage = storage == DTYPE_BF16 ? "bf16" : "fp32";
     memset(r->of, 0, sizeof r->of);
     ops_each_dense(&v);
+    ops_each_ffn(&v);
     ops_each_attention(&v);
     ops_each_rows(&v);
     ops_each_loss(&v);

@@ -41,7 +41,8 @@ def model(ffn, norm, norms, parallel, **more):
     train = more.pop("train", {})
     data = more.pop("data", {})
     memory = more.pop("memory", {})
-    return {"model": {"ffn": {"type": ffn}, "norm": norm, "norms": norms, "parallel_residual": parallel, **more},
+    ffn = ffn if isinstance(ffn, dict) else {"type": ffn}
+    return {"model": {"ffn": ffn, "norm": norm, "norms": norms, "parallel_residual": parallel, **more},
             "train": train, "data": data, "memory": memory}
 
 
@@ -57,6 +58,16 @@ MODELS = {
     "elephant_glu, sequential, documents": model("elephant_glu", "layernorm", 2, False,
                                                  data={"order": "stream", "reset": "document"}),
     "relu2, parallel": model("relu2", "layernorm", 2, True),
+    "mini_moe, parallel": model({"type": "mini_moe", "mini_moe": {"units": 4}}, "layernorm", 2, True),
+    "mini_moe, vector gates, sequential": model({"type": "mini_moe", "mini_moe": {"units": 2, "gate": "vector"}},
+                                                "rmsnorm", 2, False),
+    "sdpa, 320 keys": model({"type": "sdpa", "sdpa": {"n": 320}}, "layernorm", 2, True),
+    "sdpa, 100 keys, micro-batches": model({"type": "sdpa", "sdpa": {"n": 100}}, "layernorm", 1, True,
+                                           train={"micro_batch": 3}),
+    "elephant, learned and normed": model({"type": "elephant", "elephant": {"learnable": True, "pre_norm": True}},
+                                          "layernorm", 2, True),
+    "elephant_glu, learned, sequential": model({"type": "elephant_glu", "elephant": {"learnable": True}}, "layernorm",
+                                               2, False),
     "geglu, tanh, head_dim 64, sequence 300": model("geglu", "layernorm", 2, True, heads=1,
                                                     train={"seq_len": 300, "batch": 3}),
     "xl, longer than a window, micro-batches": model("swiglu", "layernorm", 1, True, bias=False, rotary_pct=1,

@@ -142,6 +142,31 @@ static void visit_attention(struct visitor *v, int64_t batch, int64_t seq, int64
           });
 }
 
+static void visit_elephants(struct visitor *v, int64_t rows, int64_t width)
+{
+    static const double powers[] = {8, 4, 3, 2.5};
+    for (int i = 0; i < 8; i++)
+        visit(v, problem_elephant,
+              (struct problem_shape){
+                  .rows = rows,
+                  .width = width,
+                  .act = {ACT_ELEPHANT, 0.8, powers[i / 2]},
+                  .gated = i & 1,
+                  .two = i / 2 != 2,
+              });
+}
+
+static void visit_units(struct visitor *v, int64_t rows, int64_t units, int64_t width)
+{
+    visit(v, problem_unit_gate, (struct problem_shape){.rows = rows, .heads = units, .width = width});
+    visit(v, problem_unit_sum, (struct problem_shape){.rows = rows * width, .heads = units});
+}
+
+static void visit_lookup(struct visitor *v, int64_t rows, int64_t keys, int64_t heads, int64_t head_dim)
+{
+    visit(v, problem_lookup, (struct problem_shape){.rows = rows, .width = keys, .heads = heads, .head_dim = head_dim});
+}
+
 static void visit_classifier(struct visitor *v, int64_t rows, int64_t dim, int64_t vocab, int64_t chunk)
 {
     visit(v, problem_classifier, (struct problem_shape){.rows = rows, .dim = dim, .vocab = vocab, .chunk = chunk});
@@ -161,6 +186,11 @@ void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), v
         visit_attention(&v, 2, 5, 2, 4, 2, 3, true);
         visit_attention(&v, 1, 4, 1, 4, 4, 66, false);
         visit_attention(&v, 1, 70, 1, 4, 2, 70, true);
+        visit_elephants(&v, 5, 3);
+        visit_units(&v, 3, 2, 4);
+        visit_lookup(&v, 4, 5, 2, 3);
+        visit_lookup(&v, 65, 2, 1, 2);  /* more than one tile of rows, */
+        visit_lookup(&v, 2, 257, 1, 2); /* and of keys */
         visit_classifier(&v, 5, 3, 7, 2);
         return;
     }
@@ -190,6 +220,15 @@ void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), v
         for (int documents = 0; documents < 2; documents++)
             visit_attention(&v, memories[i][0], memories[i][1], memories[i][2], memories[i][3], memories[i][4],
                             memories[i][5], documents);
+    static const int64_t shaped[][2] = {{1, 1}, {3, 17}, {129, 65}, {200, 300}};
+    for (size_t i = 0; i < sizeof shaped / sizeof *shaped; i++) {
+        visit_elephants(&v, shaped[i][0], shaped[i][1]);
+        visit_units(&v, shaped[i][0], 1 + (int64_t)i, shaped[i][1]);
+    }
+    static const int64_t lookups[][4] = {{1, 1, 1, 1},     {3, 17, 3, 5},     {65, 257, 2, 16},
+                                         {129, 64, 2, 33}, {130, 600, 3, 32}, {64, 256, 1, 64}};
+    for (size_t i = 0; i < sizeof lookups / sizeof *lookups; i++)
+        visit_lookup(&v, lookups[i][0], lookups[i][1], lookups[i][2], lookups[i][3]);
     visit_classifier(&v, 1, 17, 3, 1);
     visit_classifier(&v, 129, 33, 257, 50);
     visit_classifier(&v, 130, 16, 1100, 128);

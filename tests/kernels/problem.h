@@ -48,6 +48,10 @@ void problem_embed(struct problem *p, struct draw *d);
 void problem_norm(struct problem *p, struct draw *d);
 void problem_linear(struct problem *p, struct draw *d);
 void problem_ffn(struct problem *p, struct draw *d);
+void problem_elephant(struct problem *p, struct draw *d);  /* two: learned height and width */
+void problem_unit_gate(struct problem *p, struct draw *d); /* heads units of width */
+void problem_unit_sum(struct problem *p, struct draw *d);  /* heads units of rows elements */
+void problem_lookup(struct problem *p, struct draw *d);    /* width keys */
 void problem_attention(struct problem *p, struct draw *d);
 void problem_classifier(struct problem *p, struct draw *d);
 

@@ -8,7 +8,10 @@ It is told what to do by the run's name, words joined by '.', each a letter and 
   s11    kills itself with this signal at step r (default: the last)
   h1     ignores SIGTERM                              t1    leaves a torn line behind before it goes
   g7     has a GPU that is seen at the start and at the end, and reports Xid 7 (0: none); MFU is 0.4
+  f8     calls each checkpoint at step 8 or later bad
   c1     calls its checkpoint bad when it is resumed from one made by attempt 1
+  d7     the journal's record of step 7 is damaged
+  j3     each 3rd step has a gradient that is not finite
   b2     its GPU has no room for a micro-batch above this, of 8 that it would take
 End reasons: ediverged ebad_data edisk_full ebad_spec einternal_error eoom_gpu.
 The keeper is a parent process, as with baka-worker: it holds the lock and writes exit.json.
@@ -77,6 +80,8 @@ class Trainer:
                  flops_per_token=6000.0, peak_flops=6000 * 20000.0 if "g" in plan else None)
         self.gpu(self.first, 0.0, 0)
         print(f"attempt {self.attempt} from {self.first}", flush=True)
+        if self.first >= plan.get("f", self.first + 1):
+            return self.end("bad_checkpoint", self.first, self.resume)
         if plan.get("c") and self.resume.endswith("-a1"):
             return self.end("bad_checkpoint", self.first, self.resume)
         if self.micro_batch > plan.get("b", 8):
@@ -84,8 +89,12 @@ class Trainer:
         at = plan.get("r", self.steps)
         for step in range(self.first + 1, self.steps + 1):
             time.sleep(plan.get("m", 1) / 1000)
+            if step == plan.get("d"):
+                os.write(self.journal, b'{"kind":"st\x01p","step":7}\n')
+                continue
             self.put(kind="step", step=step, epoch=step / self.steps, tokens=8 * step, loss=1 + math.exp(-step / 10),
-                     lr=0.001, grad_norm=1.0, ms=float(plan.get("m", 1)), tok_s=8000.0,
+                     lr=0.001, grad_norm="nan" if step % plan.get("j", step + 1) == 0 else 1.0,
+                     ms=float(plan.get("m", 1)), tok_s=8000.0,
                      **({"mfu": 0.4} if "g" in plan else {}))
             if step % self.every == 0:
                 self.checkpoint(step)

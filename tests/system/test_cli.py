@@ -4,7 +4,9 @@ import json
 import math
 import pathlib
 import random
+import re
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -147,8 +149,17 @@ class CliTest(unittest.TestCase):
         svg = self.home.root / "c.svg"
         self.home.ctl("compare", a, b, "--svg", svg)
         document = xml.dom.minidom.parse(str(svg))
-        words = "".join(n.data for e in document.getElementsByTagName("text") for n in e.childNodes)
-        self.assertIn("elephant-c", words)
+        def words_of(node):
+            return node.data if node.nodeType == node.TEXT_NODE else "".join(map(words_of, node.childNodes))
+
+        words = "\n".join(map(words_of, document.getElementsByTagName("text")))
+        self.assertIn("elephant-c passes swiglu-c: ", words)
+        legend = text[text.index("\u2514"):]
+        for run in answer["runs"]:  # the numbers of the table stand beside the name
+            last, best = (f"{run[key]:.4f}" for key in ("val_loss", "best_val_loss"))
+            numbers = last if last == best else f"{last}, best {best}"
+            self.assertIn(f"{run['name']}{numbers}\n", words + "\n")
+            self.assertRegex(legend, rf"[A-Z] {run['name']} {numbers}")
         self.assertIn(f"{ratio:.2f}\u00d7 fewer tokens", words)
         lines = self.home.ctl("compare", a, b, "--csv").stdout.splitlines()
         self.assertEqual(lines[0], "run,name,step,epoch,tokens,metric,value")
@@ -170,6 +181,15 @@ class CliTest(unittest.TestCase):
         step, ratio = naive_arrow(*means)
         self.assertEqual((arrow["metric"], arrow["winner"], arrow["step"]), ("train_loss", a, step))
         self.assertAlmostEqual(arrow["tokens_ratio"], ratio, places=12)
+
+    def test_ratio_without_tokens(self):
+        a = self.bring("z-low", [(1, 1.0, 0, 1.0, 1.0), (2, 2.0, 0, 0.5, 0.5)])
+        b = self.bring("z-high", [(1, 1.0, 0, 3.0, 3.0), (2, 2.0, 0, 2.0, 2.0)])
+        c = self.bring("z-counted", [(1, 1.0, 10, 3.0, 3.0), (2, 2.0, 20, 2.0, 2.0)])
+        for loser in (b, c):
+            arrow = self.home.json("compare", a, loser)["arrows"][0]
+            self.assertEqual((arrow["winner"], arrow["tokens_ratio"]), (a, None))
+            self.assertIn("tokens not known", arrow["text"])
 
     def test_never(self):
         low = [(1, 1.0, 10, 3.0, 3.0), (2, 2.0, 20, 1.0, 1.0), (3, 3.0, 30, 2.6, 2.6)]
@@ -201,6 +221,16 @@ class CliTest(unittest.TestCase):
     def test_errors(self):
         for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "wait", "compare"):
             self.refused(1, "nosuch", verb, "nosuch")
+        self.refused(1, "is called nosuch, neither", "wait", "nosuch", "neither")
+        for verb in ("cancel", "retry"):
+            done = self.home.ctl(verb, "nosuch", "neither", "--json", check=False)
+            answer = json.loads(done.stdout)
+            self.assertEqual((done.returncode, done.stderr.count("\n"), answer["runs"]), (1, 2, []), done.stderr)
+            self.assertEqual([(e["ref"], e["code"]) for e in answer["errors"]],
+                             [("nosuch", "not_found"), ("neither", "not_found")])
+            self.assertEqual(answer["error"]["message"], answer["errors"][0]["message"])
+            for line, e in zip(done.stderr.splitlines(), answer["errors"]):
+                self.assertEqual(line, f"bakactl: {e['message']}")
         self.refused(2, "too few arguments", "compare")
         self.refused(2, "", "frobnicate")
         self.refused(2, "--name", "import", "x.csv")
@@ -209,7 +239,13 @@ class CliTest(unittest.TestCase):
         self.refused(2, "--set", "submit", "x.json", "--set", "novalue")
         bad = self.home.root / "bad.csv"
         bad.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n2,0.2,x,2\n")
-        self.refused(1, "line 3", "import", bad, "--name", "bad")
+        self.refused(1, f"{bad}:3: column 'tokens'", "import", bad, "--name", "bad")
+        done = self.home.ctl("import", "-", "--name", "bad", check=False, stdin=bad.read_text())
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("standard input:3: column 'tokens'", done.stderr)
+        with open(self.home.root / "large.csv", "wb") as large:
+            large.truncate(1 << 30)
+        self.refused(1, "at most 268435456 are read", "import", large.name, "--name", "bad")
         self.refused(1, "No such file", "import", self.home.root / "absent.csv", "--name", "bad")
         good = self.home.root / "good.csv"
         good.write_text("step,epoch,tokens,loss\n1,0.1,10,2\n")
@@ -299,6 +335,53 @@ class RunsTest(unittest.TestCase):
             self.assertIn(words, shown)
         self.assertEqual(self.home.ctl("logs", runs[0]["id"], "-f").returncode, 0)
 
+    def test_groups_of_seeds(self):
+        """The README's study: one line of submit, names that tell, a line a group under the table."""
+        done = self.submit({**self.spec(epochs=0.3), "name": "study"}, "--sweep", "model.ffn.type=gelu,swiglu", "--seeds", "3",
+                           "--tag", "study", "--wait", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([r["name"] for r in json.loads(done.stdout)["runs"]],
+                         [f"study-{kind}-s{seed}" for kind in ("gelu", "swiglu") for seed in (1, 2, 3)])
+        answer = self.home.json("compare", "study")
+        self.assertEqual([r["seed"] for r in answer["runs"]], [1, 2, 3, 1, 2, 3])
+        self.assertEqual([(g["name"], g["seeds"], len(g["runs"])) for g in answer["groups"]],
+                         [("study-gelu", 3, 3), ("study-swiglu", 3, 3)])
+        for k, group in enumerate(answer["groups"]):
+            runs = answer["runs"][3 * k:3 * k + 3]
+            self.assertEqual(group["runs"], [r["id"] for r in runs])
+            for key in ("best_val_loss", "val_loss", "tok_s"):
+                values = [r[key] for r in runs]
+                self.assertEqual(group[key]["n"], 3)
+                self.assertAlmostEqual(group[key]["mean"], statistics.mean(values), delta=1e-12 * values[0])
+                self.assertAlmostEqual(group[key]["sd"], statistics.stdev(values), delta=1e-9 * values[0])
+        self.assertEqual(len(answer["arrows"]) + len(answer["undecided"]), 15)
+        text = self.home.ctl("compare", "study").stdout
+        best = answer["groups"][1]["best_val_loss"]
+        self.assertRegex(text, rf"(?m)^study-swiglu +3 +{best['mean']:.4f} ± {best['sd']:.4f} ")
+        # of the 15 pairs those between the groups at equal seeds
+        self.assertIn("and 12 more pairs; above are those of equal seeds (--json has all)", text)
+        told = [line for line in text.splitlines() if " best of " in line or "neither passes" in line]
+        self.assertEqual(len(told), 3, told)
+        for line in told:
+            self.assertEqual(len(set(re.findall(r"study-[a-z]+-s(\d)", line))), 1, line)
+        # one seed each: the table says all, and of few pairs none is left out
+        text = self.home.ctl("compare", "study-gelu-s1", "study-swiglu-s2").stdout
+        self.assertNotIn("±", text)
+        self.assertNotIn("more pairs", text)
+
+    def test_wait_tells_without_a_terminal(self):
+        run = json.loads(self.submit(self.spec(epochs=3000), "--name", "told", "--json").stdout)["runs"][0]["id"]
+        told, quiet = (subprocess.Popen([BAKACTL, "--home", self.home.path, "wait", run, "--timeout", "13", *more],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                       for more in ((), ("--json",)))
+        lines = told.communicate(timeout=60)[1].splitlines()
+        self.assertEqual(told.returncode, 1)
+        self.assertRegex(lines[0], r"^0 of 1 ended, 1 running: told \d+% \(epoch [\d.]+, loss [\d.]+, \S.* left\)$")
+        self.assertEqual(len(lines), 2, lines)  # that, and that the time is over
+        self.assertEqual(len(quiet.communicate(timeout=60)[1].splitlines()), 1)
+        self.home.ctl("cancel", run)
+        self.home.ctl("wait", run, check=False)
+
     def test_wait_outlives_the_daemon(self):
         run = json.loads(self.submit(self.spec(epochs=12), "--name", "long", "--json").stdout)["runs"][0]["id"]
         wait = subprocess.Popen([BAKACTL, "--home", self.home.path, "wait", run], stdout=subprocess.PIPE,
@@ -324,7 +407,9 @@ class RunsTest(unittest.TestCase):
         before = self.home.json("show", run)["step"]
         again = self.home.ctl("cancel", run, "nosuch", check=False)
         self.assertEqual((again.returncode, again.stderr.count("\n")), (1, 2), again.stderr)
-        self.assertEqual(self.home.json("retry", run)["runs"][0]["state"], "queued")
+        answer = self.home.json("retry", "nosuch", run, check=False)  # one failure keeps neither from being told
+        self.assertEqual([e["ref"] for e in answer["errors"]], ["nosuch"])
+        self.assertEqual([(r["id"], r["state"]) for r in answer["runs"]], [(run, "queued")])
         end = time.monotonic() + 60
         while (self.home.json("show", run)["step"] or 0) <= before and time.monotonic() < end:
             time.sleep(0.1)

@@ -119,6 +119,35 @@ class Refusals(unittest.TestCase):
             self.submit_refused("", flag, "train.batch")
         self.submit_refused("is empty", "--sweep", "train.batch=1,,2")
 
+    def test_numbers_as_typed(self):
+        for field, text in (("train.epochs", "1e400"), ("train.epochs", "1.7e308"), ("train.clip", "1e-400"),
+                            ("train.epochs", "1.0e+7"), ("train.seed", "01"), ("train.batch", "2e9"),
+                            ("train.optimizer.betas", "[0.9,1e400]"), ("train.optimizer.betas", "0.90,1.0")):
+            for flag in ("--set", "--sweep") if "," not in text else ("--set",):
+                self.assertIn(f"{field} is {text}", self.submit_refused("; it must be", flag, f"{field}={text}"))
+        self.submit_refused("a number from 0 to 1000000", "--set", "train.epochs=1.7e308")
+        self.write('{"data":{"name":"text"},"train":{"clip":1e-400}}', self.home.root / "tiny.json")
+        self.refused(1, "1e-400 is beyond the range of a double", "submit", self.home.root / "tiny.json")
+
+    def test_swept_names(self):
+        self.refused(1, "name is swept already", "submit", self.path, "--name", "z", "--sweep", "name=a,b")
+        done = self.home.json("submit", self.path, "--sweep", "name=swept-a,swept-b")
+        self.assertEqual([r["name"] for r in done["runs"]], ["swept-a", "swept-b"])
+        for run in done["runs"]:
+            self.home.ctl("cancel", run["id"], check=False)
+
+    def test_usage_errors_as_json(self):
+        for args in (("frobnicate", "--json"), ("--json", "frobnicate"), ("show", "--json"), ("list", "--json", "--bogus"),
+                     ("list", "--bogus", "--json"), ("submit", self.path, "--set", "train.batch=0", "--json"),
+                     ("wait", "x", "--timeout", "soon", "--json"), ("list", "--json", "--home="), ("--json", "data"),
+                     ("steps", "x", "--csv", "--json"), ("help", "nosuch", "--json")):
+            done = subprocess.run([BAKACTL, "--home", self.home.path, *args] if "--home=" not in args else [BAKACTL, *args],
+                                  capture_output=True, text=True, timeout=30)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), (args, done.stderr))
+            error = json.loads(done.stdout)["error"]
+            self.assertEqual((error["code"], error["path"]), ("invalid", ""))
+            self.assertIn(error["message"], done.stderr)
+
     def test_repeated_values(self):
         for field, values, words in (("train.batch", "4,8,4", "has the value 4 twice"),
                                      ("train.batch", "4,4.0", "as 4 and 4.0"),

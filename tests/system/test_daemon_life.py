@@ -129,10 +129,10 @@ class Life(DaemonCase):
             self.assertLess(self.d.rss_mb(), 40)
 
     def test_bad_homes(self):
-        def fails(home, part, **kw):
+        def fails(home, part, code=1, **kw):
             p = subprocess.run([BAKAD, "--home", home, "--worker", WORKER], capture_output=True, text=True, timeout=PATIENCE, **kw)
             lines = [x for x in p.stderr.splitlines() if x.startswith("bakad: ")]
-            self.assertEqual((p.returncode, len(lines)), (1, 1), p.stderr)
+            self.assertEqual((p.returncode, len(lines)), (code, 1), p.stderr)
             self.assertIn(part, lines[0])
         fails(self.d.root / ("x" * 90) / ("y" * 20), "107")
         file = self.d.root / "file"
@@ -148,7 +148,7 @@ class Life(DaemonCase):
         fails(broken, "baka.db")
         (self.d.root / "c").mkdir()
         (self.d.root / "c/config.json").write_text('{"cpu_slot": 2}')
-        fails(self.d.root / "c", "cpu_slots")
+        fails(self.d.root / "c", "cpu_slots", code=2)
         self.assertEqual(subprocess.run([BAKAD, "--cpu-slots", "no"], capture_output=True).returncode, 2)
 
     def test_full_disk(self):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Requests to bakad that are malformed, slow, huge or many."""
+import json
 import pathlib
 import re
 import socket
@@ -33,7 +34,7 @@ class Requests(DaemonCase):
         for method, path, status in [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("POST", "/v1/status", 405),
                                      ("DELETE", "/v1/runs/x", 405), ("PUT", "/v1/runs", 405),
                                      ("GET", "/v1/runs/b00099", 404), ("GET", "/v1/runs/nobody/steps", 404),
-                                     ("GET", "/v1/runs/..%2f..%2fetc/steps", 404), ("GET", "/v1/runs/%00/steps", 404),
+                                     ("GET", "/v1/runs/..%2f..%2fetc/steps", 404), ("GET", "/v1/runs/%00/steps", 400),
                                      ("GET", "/v1/runs/a%20b", 400), ("GET", "/v1/runs/" + "a" * 65, 400),
                                      ("GET", "/v1/runs?limit=0", 400), ("GET", "/v1/runs?limit=201", 400),
                                      ("GET", "/v1/runs?state=odd", 400), ("GET", "/v1/runs?colour=red", 400),
@@ -44,6 +45,26 @@ class Requests(DaemonCase):
             self.assertEqual(got, status, (method, path, body))
             self.assertEqual(set(body["error"]), {"code", "message", "path"})
         self.assertTrue(self.raw(b"HEAD /v1/status HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 405"))
+
+    def test_escapes(self):
+        """An address that is cut short or half read could name another run than was meant."""
+        done = self.d.call("POST", "/v1/import", {"name": "abc", "rows": [[1, 1, 1, 1]]})
+        self.assertEqual(done[0], 201, done)
+        c = Connection(self.d.sock)
+        for path in ("/v1/runs/abc%00def", "/v1/runs/abc%00", "/v1/status%00", "/v1/runs/abc%0", "/v1/runs/abc%",
+                     "/v1/runs/abc%zz", "/v1/runs/abc%-1", "/v1/runs?ref=abc%00", "/v1/runs?ref=abc%", "/v1/runs?ref%00=abc",
+                     "/v1/runs?ref=abc%4", "/v1/runs/%%61bc", "/v1/runs/%u0061bc"):
+            c.request("GET", path)
+            answer = c.getresponse()
+            error = json.loads(answer.read())["error"]
+            self.assertEqual((path, answer.status, error["code"]), (path, 400, "invalid"))
+            self.assertIn("hexadecimal", error["message"])
+            c.request("GET", "/v1/runs/%61b%63")  # the next request of the same connection is not blamed
+            answer = c.getresponse()
+            self.assertEqual((answer.status, json.loads(answer.read())["name"]), (200, "abc"))
+        c.request("GET", "/v1/runs?ref=%61bc")
+        self.assertEqual([r["name"] for r in json.loads(c.getresponse().read())["runs"]], ["abc"])
+        c.close()
 
     def test_bad_bodies(self):
         for raw in [b"", b"{", b"[]", b"nonsense", b"\xff\xfe", b'{"spec":{},"spec":{}}', b'{"spec":{"train":{"batch":1e400}}}',

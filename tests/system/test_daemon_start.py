@@ -2,6 +2,7 @@
 """test_daemon_start.py - what bakad refuses or says at its start: a worker that can never start, a state directory that
 is none, a daemon that serves already, a database that was emptied."""
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -27,12 +28,12 @@ class Case(unittest.TestCase):
         self.home = Home("--worker", WORKER, start=False)
         self.addCleanup(self.home.close)
 
-    def refused(self, *args, **kw):
+    def refused(self, *args, code=1, **kw):
         """The one line that a start which fails leaves, without its "bakad: "."""
         p = subprocess.run([BAKAD, *args], capture_output=True, text=True, timeout=PATIENCE, **kw)
-        lines = [line for line in p.stderr.splitlines() if line.startswith("bakad: ")]
-        self.assertEqual((p.returncode, len(lines)), (1, 1), p.stderr)
-        return lines[0][len("bakad: "):]
+        self.assertEqual((p.returncode, p.stderr.count("\n")), (code, 1), p.stderr)
+        self.assertTrue(p.stderr.startswith("bakad: "), p.stderr)
+        return p.stderr[len("bakad: "):-1]
 
 
 class WorkerProgram(Case):
@@ -62,7 +63,35 @@ class WorkerProgram(Case):
         self.assertEqual(self.home.ctl("wait", run, "--timeout", PATIENCE, check=False).returncode, 0)
 
 
+class Settings(Case):
+    def test_wrong_wherever_it_stands(self):
+        file = self.home.root / "other.json"
+        for key, value, why in (("cpu_slots", "x", "not a whole number"), ("cpu_slots", "0", "from 1 to 4096"),
+                                ("log_level", "loud", "none of debug")):
+            flag, variable = "--" + key.replace("_", "-"), "BAKA_" + key.upper()
+            file.write_text(f'{{"{key}": {value if value == "0" else json.dumps(value)}}}')
+            for place, args, env in ((flag, [flag, value], {}), (variable, [], {variable: value}),
+                                     (f"{file}: {key}", ["--config", file], {})):
+                line = self.refused("--home", self.home.path, *args, env={**os.environ, **env}, code=2)
+                self.assertTrue(line.startswith(place), line)
+                self.assertIn("must be a number" if args == ["--config", file] and value == "x" else why, line)
+        file.write_text("{")
+        self.assertIn("other.json", self.refused("--home", self.home.path, "--config", file, code=2))
+        self.refused("--home", self.home.path, "--config", self.home.root / "none.json", code=1)
+        self.assertFalse(self.home.path.exists())
+
+
 class StateDirectory(Case):
+    def test_too_long_for_the_socket(self):
+        """107 bytes fit with "/bakad.sock"; what does not leaves nothing behind."""
+        fits = str(self.home.root / ("x" * 200))[:107 - len("/bakad.sock")]
+        line = self.refused("--home", fits + "y")
+        self.assertIn("108 bytes long and the system allows 107", line)
+        self.assertFalse(os.path.exists(fits + "y"))
+        self.home.path = pathlib.Path(fits)
+        self.home.start()
+        self.home.ctl("status")
+
     def test_a_plain_file(self):
         file = self.home.root / "file"
         file.write_text("")

@@ -1,6 +1,7 @@
 """bakactl data: prepare, list, dump, verify as a user runs them; no daemon. BAKA_BUILD names the build folder."""
 
 import array
+import fractions
 import hashlib
 import json
 import math
@@ -75,7 +76,7 @@ class Prepare(DataTest):
             made = json.loads(self.ok("data", "prepare", "--tokenizer", "bytes", *paths, "-o", name,
                                       "--val-fraction", str(fraction), "--json"))
             text = b"".join(parts)
-            val = math.floor(fraction * len(text))
+            val = math.floor(fractions.Fraction(str(fraction)) * len(text))
             self.assertEqual(made["tokens"], len(text))
             self.assertEqual((made["train"], made["val"]), (len(text) - val, val))
             self.assertEqual(made["documents"], sum(1 for part in parts if part))
@@ -91,6 +92,13 @@ class Prepare(DataTest):
         made = json.loads(self.ok("data", "prepare", path, "-o", "d", "--json"))
         self.assertEqual((made["tokenizer"], made["vocab"], made["val"]), ("bytes", 256, 99))
         self.assertIn(b"1999 tokens", self.ok("data", "prepare", path, "-o", "d", "--replace"))
+
+    def test_share_is_exact(self):
+        """As doubles 0.29 of 100 is 28.999999999999996, and 0.57 of 100 is 56.99999999999999."""
+        path = self.file("t", bytes(100))
+        for share, val in (("0.29", 29), ("0.57", 57), (".05", 5), ("5e-2", 5), ("0.999", 99), ("0.00", 0)):
+            made = json.loads(self.ok("data", "prepare", path, "-o", "d", "--replace", "--val-fraction", share, "--json"))
+            self.assertEqual((share, made["val"]), (share, val))
 
     def test_validation_by_files(self):
         paths = [self.file(name, name.encode() * 10) for name in ("a", "b", "c")]
@@ -135,7 +143,7 @@ class Refusals(DataTest):
         self.refused(2, "too few arguments", "data", "prepare", "-o", "d")
         for name in ("../d", "", ".d", "-d", "a/b", "x" * 65, "a b", "é"):
             self.refused(2, "a name is", "data", "prepare", text, "-o", name)
-        for share in ("1", "-0.1", "nan", "1e400", "x", ""):
+        for share in ("1", "1.0", "-0.1", "-0", "5%", "nan", "1e400", "x", ""):
             self.refused(2, "at least 0 and below 1", "data", "prepare", text, "-o", "d", "--val-fraction", share)
         self.refused(1, "absent.json", "data", "prepare", "--tokenizer", "absent.json", text, "-o", "d")
         self.refused(2, "allowed: bytes, FILE.json", "data", "prepare", "--tokenizer", "gpt2", text, "-o", "d")

@@ -73,6 +73,26 @@ class Resume(WorkerCase):
             self.assertEqual(other.curve("eval"), [e for e in self.reference.curve("eval") if e[0] > step])
             self.assertEqual(other.final_model(), self.reference.final_model())
 
+    def test_each_feed_forward_goes_on_from_its_checkpoint(self):
+        """To the same bits, on another number of threads; what these layers keep and learn is all in the checkpoint."""
+        layers = [{"type": "relu2"}, {"type": "geglu", "gelu": "tanh"}, {"type": "mini_moe", "mini_moe": {"units": 4}},
+                  {"type": "mini_moe", "mini_moe": {"units": 2, "gate": "vector"}}, {"type": "sdpa"},
+                  {"type": "elephant", "elephant": {"learnable": True, "pre_norm": True, "a": 0.5, "d": 4}},
+                  {"type": "elephant_glu", "elephant": {"learnable": True}}]
+        for layer in layers:
+            with self.subTest(layer=layer):
+                change = {"model": {"ffn": layer}, "train": {"steps": 40, "epochs": 1, "micro_batch": 3}}
+                whole, again = self.run_of(change), self.run_of(change)
+                self.assertEqual(whole.go(), 0, whole.log())
+                losses = [s["loss"] for s in of_kind(whole.journal(), "step")]
+                self.assertLess(losses[-1], losses[0])
+                name = next(n for n in whole.checkpoints() if n.startswith("15-"))
+                shutil.copytree(whole.dir / "checkpoints" / name, again.dir / "checkpoints" / name)
+                again.attempt = 1
+                self.assertEqual(again.go(f"checkpoints/{name}", threads=2), 0, again.log())
+                self.assertEqual(again.curve(), whole.curve()[15:])
+                self.assertEqual(again.final_model(), whole.final_model())
+
     def test_micro_batch_is_pinned(self):
         """What the first start chose, here under a limit, stays, whatever room the next one finds."""
         r = self.run_of({"train": {"steps": 30}})

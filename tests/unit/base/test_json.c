@@ -73,6 +73,7 @@ static void test_refused_grammar(void **state)
     REFUSED("[-01]", "[0]", "does not begin with 0");
     REFUSED("[0x10]", "[0]", "where a comma or ] must stand");
     REFUSED("{\"a\":{\"b\":1e400}}", "a.b", "1e400 is beyond the range of a double");
+    REFUSED("{\"a\":[0e-400,-0.0,5e-324,-1e-324]}", "a[3]", "-1e-324 is beyond the range of a double");
     REFUSED("[-1e999]", "[0]", "beyond the range");
     REFUSED("[1,]", "[1]", "found \"]\"");
     REFUSED("[,1]", "[0]", "found \",1\"");

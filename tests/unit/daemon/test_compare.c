@@ -48,6 +48,16 @@ static void test_arrow(void **state)
     check_arrow(CURVE(3, 1, 1), CURVE(4, 2, 5, 2, 5), 2, 1.0);
     /* from the first evaluation on */
     check_arrow(CURVE(1), CURVE(2, 3), 1, 1.0);
+    /* no ratio where one of the two does not know its tokens: not 0, and not infinite */
+    for (int side = 0; side < 2; side++) {
+        struct compare_curve curves[2] = {CURVE(1), CURVE(2, 3)};
+        struct compare_arrow arrow;
+        curves[side].points[0].tokens = 0;
+        assert_true(compare_beats_best(&curves[0], &curves[1], &arrow));
+        assert_true(isnan(arrow.tokens_ratio));
+        compare_curve_finish(&curves[0]);
+        compare_curve_finish(&curves[1]);
+    }
 }
 
 static void test_no_arrow(void **state)

@@ -108,7 +108,7 @@ static void expect_bad(const char *text, const char *path_part, const char *mess
     assert_int_equal(c.cpu_slots, -7); /* outputs untouched */
     if (strstr(err.path, path_part) == NULL || strstr(err.message, message_part) == NULL)
         fail_msg("%s: got path \"%s\" message \"%s\"", text, err.path, err.message);
-    assert_false(config_is_usage_error(&err));
+    assert_true(config_is_usage_error(&err));
 }
 
 static void test_bad_file(void **state)
@@ -146,6 +146,7 @@ static void test_bad_arguments(void **state)
     assert_true(config_is_usage_error(&err));
     assert_int_not_equal(LOAD(&c, &err, "--home", ""), 0);
     assert_int_equal(LOAD(&c, &err, "--config", "/nonexistent/x.json"), -ERR_NOT_FOUND);
+    assert_false(config_is_usage_error(&err));
     set_env("BAKA_CPU_SLOTS", "-1");
     assert_int_not_equal(LOAD(&c, &err, "--log-level", "info"), 0);
     assert_string_equal(err.path, "BAKA_CPU_SLOTS");

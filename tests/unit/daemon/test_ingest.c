@@ -215,6 +215,141 @@ static void test_gaps_and_repeats(void **state)
     ingest_destroy(g);
 }
 
+static struct store_run row_of(int64_t run)
+{
+    struct store_run r;
+    OK(store_run_get(conn, run, &r, &fixture_err));
+    store_run_finish(&r);
+    return r;
+}
+
+static void add_end(struct journal_text *j, int64_t step)
+{
+    struct journal_record end = {.kind = JOURNAL_END, .end = {.reason = END_FINISHED, .step = step}};
+    journal_add(j, &end);
+}
+
+/* One attempt of `run` with this journal, in pieces, to its end. */
+static void attempt_of(int64_t run, int64_t resume_step, const struct journal_text *j)
+{
+    int64_t n = fixture_claim(run, resume_step);
+    struct ingest *g = ingest_create(run, n);
+    fixture_ingest(g, j, JOURNAL_LINE_MAX);
+    ingest_destroy(g);
+    fixture_finish(run, n);
+}
+
+/* Every step that is in no journal is counted, wherever it was, until an attempt brings it again. */
+static void test_missing_steps(void **state)
+{
+    (void)state;
+    int64_t run = fixture_submit("r", NULL, 0);
+    journal_add_start(&text, 1, 0, "n");
+    add_steps(&text, 3, 100); /* the first two */
+    add_steps(&text, 104, 300);
+    attempt_of(run, 0, &text);
+    assert_int_equal(row_of(run).missing_steps, 5);
+    assert_int_equal(row_of(run).step, 300);
+    journal_free(&text);
+    journal_add_start(&text, 2, 102, "n"); /* brings one of them back, and loses the last */
+    add_steps(&text, 103, 399);
+    journal_add_eval(&text, 400, 3.0);
+    add_end(&text, 400);
+    attempt_of(run, 102, &text);
+    assert_int_equal(row_of(run).missing_steps, 5);
+    assert_int_equal(row_of(run).step, 399);
+    journal_free(&text);
+    journal_add_start(&text, 3, 400, "n"); /* the last is known by the checkpoint alone */
+    attempt_of(run, 400, &text);
+    assert_int_equal(row_of(run).missing_steps, 5);
+    int events = fixture_event_count(run, "missing_steps");
+    assert_true(events > 0);
+    journal_free(&text);
+    journal_add_start(&text, 4, 0, "n");
+    add_steps(&text, 1, 400);
+    attempt_of(run, 0, &text);
+    assert_int_equal(row_of(run).missing_steps, 0);
+    assert_int_equal(fixture_event_count(run, "missing_steps"), events + 1);
+    check_curve(run, 400);
+}
+
+/* Only the end tells of it: a run that finishes with a step too few. */
+static void test_the_last_step_is_missing(void **state)
+{
+    (void)state;
+    int64_t run = fixture_submit("r", NULL, 0);
+    journal_add_start(&text, 1, 0, "n");
+    add_steps(&text, 1, 9);
+    add_end(&text, 10);
+    attempt_of(run, 0, &text);
+    assert_int_equal(row_of(run).missing_steps, 1);
+    assert_int_equal(fixture_event_count(run, "journal_damaged"), 1);
+}
+
+/* The row tells of the curve's last step, whatever an attempt computes again. */
+static void test_a_replay_does_not_rewind_the_row(void **state)
+{
+    (void)state;
+    int64_t run = fixture_submit("r", NULL, 0);
+    journal_add_start(&text, 1, 0, "n");
+    add_steps(&text, 1, 50);
+    journal_add_eval(&text, 50, 4.0);
+    add_steps(&text, 51, 100);
+    journal_add_eval(&text, 100, 3.0);
+    attempt_of(run, 0, &text);
+    struct store_run before = row_of(run);
+    int64_t n = fixture_claim(run, 20);
+    struct ingest *g = ingest_create(run, n);
+    journal_free(&text);
+    journal_add_start(&text, 2, 20, "n");
+    for (int64_t step = 21; step <= 130; step++) {
+        add_steps(&text, step, step);
+        if (step == 50)
+            journal_add_eval(&text, 50, 4.0);
+        fixture_ingest(g, &text, JOURNAL_LINE_MAX);
+        struct store_run r = row_of(run);
+        int64_t last = step > 100 ? step : 100;
+        struct store_curve v;
+        OK(store_curve_load(conn, run, 0, INT64_MAX, 0, COLUMN_LOSS, &v, &fixture_err));
+        assert_int_equal(v.step[v.n - 1], last);
+        store_curve_finish(&v);
+        assert_int_equal(r.step, last);
+        assert_int_equal(r.tokens, last * FIXTURE_STEP_TOKENS);
+        assert_true(r.last_loss.value == loss_of(last));
+        assert_int_equal(r.at_step, step);
+        assert_true(r.val_loss.value == 3.0);
+        assert_true(step > 100 || r.train_loss.value == before.train_loss.value);
+    }
+    ingest_destroy(g);
+}
+
+/* Each step of the curve once, however often it is computed; and none where the run ends by it. */
+static void test_skipped_steps(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"skip", "stop"};
+    for (int i = 0; i < 2; i++) {
+        int64_t run = fixture_submit("r", NULL, 0);
+        char sql[128];
+        snprintf(sql, sizeof sql, "UPDATE runs SET spec = '{\"train\":{\"on_nonfinite\":\"%s\"}}' WHERE id = %lld",
+                 specs[i], (long long)run);
+        fixture_execute(sql);
+        for (int attempt = 1; attempt <= 2; attempt++) {
+            journal_free(&text);
+            journal_add_start(&text, attempt, 0, attempt == 1 ? "n" : "m");
+            add_steps(&text, 1, 5000);
+            journal_add_step(&text, 5001, NAN);
+            journal_add_step(&text, 5002, attempt == 1 ? INFINITY : 2.0);
+            struct journal_record r = {.kind = JOURNAL_STEP, .step = fixture_step(5003, 2.0)};
+            r.step.grad_norm = INFINITY;
+            journal_add(&text, &r);
+            add_steps(&text, 5004, 5010);
+            attempt_of(run, 0, &text);
+            assert_int_equal(row_of(run).skipped_steps, i == 1 ? 0 : attempt == 1 ? 3 : 2);
+        }
+    }
+}
+
 static void test_overlong_line(void **state)
 {
     (void)state;
@@ -358,6 +493,10 @@ int main(void)
         TEST(test_damage_is_shown),
         TEST(test_a_newer_worker_is_no_damage),
         TEST(test_gaps_and_repeats),
+        TEST(test_missing_steps),
+        TEST(test_the_last_step_is_missing),
+        TEST(test_a_replay_does_not_rewind_the_row),
+        TEST(test_skipped_steps),
         TEST(test_overlong_line),
         TEST(test_nondeterminism),
         TEST(test_offset_and_steps_agree),

@@ -45,6 +45,12 @@ static void test_upgrades_an_old_database(void **state)
     const char *insert = "INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory,"
                          "created_ms) VALUES ('old', 'train', 'queued', '{}', 'h', 'kjv', 0, 1, 0, 0, 5)";
     assert_int_equal(sqlite3_exec(old, insert, NULL, NULL, NULL), SQLITE_OK);
+    const char *notes = "INSERT INTO events (run, time_ms, attempt, kind, from_state, to_state, text) VALUES "
+                        "(1, 6, 1, 'note', '', '', 'step 31: the loss is not finite, the update was skipped'),"
+                        "(1, 7, 1, 'note', '', '', 'step 32: the gradient norm is not finite, the update was skipped'),"
+                        "(1, 8, 2, 'note', '', '', 'step 32: the gradient norm is not finite, the update was skipped'),"
+                        "(1, 9, 2, 'note', '', '', 'resumed under another numerics id')";
+    assert_int_equal(sqlite3_exec(old, notes, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(old);
     OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
     assert_int_equal(fixture_int("PRAGMA user_version"), STORE_MIGRATIONS);
@@ -53,6 +59,8 @@ static void test_upgrades_an_old_database(void **state)
     assert_string_equal(r.name, "old");
     assert_int_equal(r.micro_batch, 0);
     assert_int_equal(r.micro_batch_limit, 0);
+    assert_int_equal(r.skipped_steps, 2);
+    assert_int_equal(fixture_int("SELECT max(step) FROM steps_skipped"), 32);
     store_run_finish(&r);
 }
 

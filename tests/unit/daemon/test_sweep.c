@@ -103,6 +103,26 @@ static void test_long_names(void **state)
     free(runs);
 }
 
+static void test_swept_names(void **state)
+{
+    (void)state;
+    size_t n;
+    struct sweep_run *runs = expand("{\"spec\":{\"name\":\"old\"," DATA "},\"sweep\":[{\"path\":\"name\",\"values\":[\"a\",\"b\"]}]}", &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(runs[0].name, "a");
+    assert_string_equal(runs[1].name, "b");
+    free(runs);
+    runs = expand("{\"spec\":{" DATA "},\"seeds\":2,\"sweep\":[{\"path\":\"train.batch\",\"values\":[\"2\"]},"
+                  "{\"path\":\"name\",\"values\":[\"a\",\"b\"]}]}",
+                  &n);
+    assert_int_equal(n, 4);
+    assert_string_equal(runs[3].name, "b-batch2-s2");
+    free(runs);
+    runs = expand("{\"spec\":{\"name\":\"old\"," DATA "},\"set\":[{\"path\":\"name\",\"text\":\"new\"}]}", &n);
+    assert_string_equal(runs[0].name, "new");
+    free(runs);
+}
+
 static void test_many(void **state)
 {
     (void)state;
@@ -143,6 +163,8 @@ static void test_refused(void **state)
     refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"train.optimizer.lr\",\"values\":[\"1e-3\",\"2e-3\",\"0.001\"]}]}",
            "sweep[0].values", "as 1e-3 and 0.001");
     refuse("{\"spec\":{" DATA "},\"sweep\":[{\"path\":\"name\",\"values\":[\"x\",\"x\"]}]}", "sweep[0].values", "name has");
+    refuse("{\"spec\":{" DATA "},\"name\":\"z\",\"sweep\":[{\"path\":\"name\",\"values\":[\"x\",\"y\"]}]}", "name",
+           "name is swept already");
     refuse("{\"spec\":{" DATA "},\"seeds\":2,\"sweep\":[{\"path\":\"train.seed\",\"values\":[\"1\",\"2\"]}]}", "seeds", "swept");
     refuse("{\"spec\":{" DATA "},\"seeds\":5000,\"sweep\":[{\"path\":\"train.batch\",\"values\":[\"1\",\"2\",\"4\"]}]}", "seeds",
            "more than");
@@ -167,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one),  cmocka_unit_test(test_product), cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_swept_names),
         cmocka_unit_test(test_many), cmocka_unit_test(test_refused), cmocka_unit_test(test_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

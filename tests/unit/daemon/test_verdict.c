@@ -109,6 +109,29 @@ static void test_progress(void **state)
     assert_int_equal(decide(e).no_progress, 0);
 }
 
+/* Three of a kind at step 0 are a bug, unless there was no room: then they are no crash at all. */
+static void test_no_room_is_no_crash(void **state)
+{
+    (void)state;
+    struct verdict_evidence rows[] = {
+        {.has_exit = true, .exit_status = JOURNAL_EXIT_NO_SPACE, .no_room = true},
+        {.no_room = true}, /* no room for exit.json either */
+        {.has_exit = true, .exit_status = -1, .exit_signal = SIGBUS, .no_room = true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int n = 0; n < 3 * VERDICT_MAX_NO_PROGRESS; n++) {
+            struct verdict v = decide(rows[i]);
+            assert_int_equal(v.to, RUN_QUEUED);
+            assert_int_equal(v.crash_count, 0);
+            assert_int_equal(v.backoff_ms, n < 6 ? VERDICT_WAIT_MS << n : VERDICT_MAX_WAIT_MS);
+            assert_string_equal(v.outcome, "disk_full");
+            assert_string_equal(v.reason, "disk full: the worker had no room to begin");
+            rows[i].no_progress = v.no_progress;
+        }
+    rows[0].last_step = 7;
+    assert_string_equal(decide(rows[0]).reason, "disk full: the worker had no room for its last word");
+}
+
 static void test_crashes(void **state)
 {
     (void)state;
@@ -237,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_time_limit),
         cmocka_unit_test(test_outside_kills_resume),
+        cmocka_unit_test(test_no_room_is_no_crash),
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_never_started),
         cmocka_unit_test(test_progress),

@@ -52,9 +52,12 @@ static void test_canonical_text(void **state)
         "\"memory\":{\"pause\":{\"mode\":\"drop\",\"tokens\":0},\"rmt\":{\"bptt\":1,\"tokens\":0},\"xl\":{\"eval_len\":"
         "null,\"len\":0}},\"model\":{"
         "\"bias\":true,\"d_ff\":512,"
-        "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"d\":8},\"gelu\":\"erf\",\"match\":\"none\",\"type\":\"gelu\"},"
+        "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"bias_std\":0,\"d\":8,\"learnable\":false,\"pre_norm\":false},"
+        "\"gelu\":\"erf\",\"match\":\"none\",\"mini_moe\":{\"gate\":\"scalar\",\"units\":4},\"sdpa\":{\"n\":null},"
+        "\"type\":\"gelu\"},"
         "\"heads\":4,\"layers\":4,\"norm\":\"layernorm\",\"norms\":2,\"parallel_residual\":true,\"rotary_base\":10000,"
         "\"rotary_pct\":0.25,\"tie_embeddings\":false,\"vocab\":null},\"train\":{\"batch\":8,\"clip\":1,\"epochs\":1,"
+        "\"init_from\":null,"
         "\"min_lr_ratio\":0.1,\"on_nonfinite\":\"stop\",\"optimizer\":{\"betas\":[0.9,0.95],\"eps\":1e-08,\"lr\":0.001,"
         "\"type\":\"adamw\"},\"precision\":\"fp32\",\"schedule\":\"cosine\",\"seed\":1,\"seq_len\":128,\"steps\":null,"
         "\"warmup\":0.01,\"weight_decay\":0.1},\"version\":1}");

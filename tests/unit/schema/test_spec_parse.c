@@ -50,6 +50,7 @@ static void test_texts(void **state)
     refused("{\"data\":{\"name\":\"d\",\n\"name\":\"e\"}}", "data.name",
             "line 2, column 1: the key \"name\" stands twice");
     refused("{\"train\":{\"optimizer\":{\"lr\":1e400}}}", "train.optimizer.lr", "1e400 is beyond the range");
+    refused("{\"train\":{\"clip\":1e-400}}", "train.clip", "1e-400 is beyond the range");
     refused("{\"train\":{\"clip\":NaN}}", "train.clip", "\"NaN\"");
     refused_bytes("{\"name\":\"\xff\"}", 12, "name", "not valid UTF-8");
     char deep[200];
@@ -99,7 +100,7 @@ static void test_unknown_names(void **state)
     refused(D "\"model\":{\"ffn\":[]}}", "model.ffn", "must be an object");
     refused(D "\"model\":{\"dim\":{\"x\":1}}}", "model.dim", "is an object");
     refused(D "\"model\":{\"ffn\":{\"type\":\"elefant\"}}}", "model.ffn.type", "did you mean \"elephant\"?");
-    refused(D "\"model\":{\"ffn\":{\"type\":\"sdpa\"}}}", "model.ffn.type", "one of \"gelu\"");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"lstm\"}}}", "model.ffn.type", "one of \"gelu\"");
     refused(D "\"memory\":{\"xl\":512}}", "memory.xl", "must be an object");
     refused(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}", "train.optimizer.type", "must be \"adamw\"");
     refused(D "\"model\":{\"preset\":\"pythia\"}}", "model.preset", "did you mean \"pythia-14m\"?");
@@ -133,10 +134,22 @@ static void test_rules(void **state)
             "train.on_nonfinite is skip and memory.rmt.tokens is 4");
     refused(D "\"memory\":{\"pause\":{\"tokens\":129}}}", "memory.pause.tokens",
             "memory.pause.tokens is 129 and train.seq_len is 128");
+    refused(D "\"model\":{\"bias\":false,\"ffn\":{\"elephant\":{\"bias_std\":1}}}}", "model.ffn.elephant.bias_std",
+            "with model.bias true only");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"elephant_glu\",\"elephant\":{\"bias_std\":1}}}}",
+            "model.ffn.elephant.bias_std", "of the plain elephant layer");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"sdpa\",\"match\":\"params\",\"sdpa\":{\"n\":64}}}}", "model.ffn.sdpa.n",
+            "leave model.ffn.sdpa.n out");
+    refused(D "\"model\":{\"ffn\":{\"type\":\"mini_moe\",\"mini_moe\":{\"units\":5}}}}", "model.ffn.mini_moe.units",
+            "must be a multiple of model.ffn.mini_moe.units");
     refused(D "\"train\":{\"micro_batch\":9}}", "train.micro_batch", "at most train.batch");
     refused(D "\"train\":{\"precision\":\"bf16\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"precision\":\"bf16\",\"device\":\"cpu\"}}", "train.precision", "the CPU is fp32 only");
     refused(D "\"train\":{\"warmup\":1.5}}", "train.warmup", "whole number of steps");
+    refused(D "\"train\":{\"epochs\":0}}", "train.epochs", "must be above 0");
+    assert_int_equal(parsed(D "\"train\":{\"epochs\":0,\"steps\":3}}").train.steps, 3);
+    assert_true(parsed(D "\"train\":{\"epochs\":0,\"init_from\":\"m\"}}").train.epochs == 0);
+    refused(D "\"train\":{\"eval_every\":1.5}}", "train.eval_every", "whole number of steps");
     refused(D "\"train\":{\"device\":\"cpu\"},\"resources\":{\"gpus\":1}}", "resources.gpus", "takes no GPU");
     refused(D "\"resources\":{\"gpu_memory\":1000}}", "resources.gpu_memory", "needs resources.gpus 1");
     struct spec s = parsed(D "\"train\":{\"device\":\"cuda\",\"precision\":\"bf16\"}}");
@@ -228,7 +241,12 @@ static void test_set(void **state)
     set_refused(object, "model.ffn.type.x", "1", "is not a field");
     set_refused(object, "train.optimizer.lr", "", "is empty; it must be");
     set_refused(object, "train.optimizer.lr", "0x10", "must be a number");
-    set_refused(object, "train.optimizer.lr", "1e400", "must be a number");
+    set_refused(object, "train.optimizer.lr", "1e400", "lr is 1e400 (beyond what a double holds); it must be a number");
+    set_refused(object, "train.epochs", "1.70e308", "epochs is 1.70e308; it must be a number from 0 to 1000000");
+    set_refused(object, "train.clip", "1e-400", "clip is 1e-400 (beyond what a double holds); it must be a number");
+    set_refused(object, "train.optimizer.betas", "0.9,1e0", "betas is 0.9,1e0; it must be");
+    set_refused(object, "train.seed", "01", "seed is 01; it must be an integer");
+    set_refused(object, "train.clip", "-00.5", "clip is -00.5; it must be");
     set_refused(object, "train.optimizer.lr", "1 ", "must be a number");
     set_refused(object, "train.optimizer.lr", "nan", "must be a number");
     set_refused(object, "train.batch", "3.5", "must be an integer");

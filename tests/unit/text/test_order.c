@@ -280,11 +280,12 @@ static void test_evaluation_sees_all_once(void **state)
         for (int split = SPLIT_TRAIN; split <= SPLIT_VAL; split++) {
             int64_t next = split == SPLIT_TRAIN ? 0 : (int64_t)train;
             int64_t end = split == SPLIT_TRAIN ? (int64_t)train : (int64_t)count;
-            int64_t steps = order_eval_steps(&t.file, (enum token_split)split, seq_len, batch);
+            struct order_windows windows = {(enum token_split)split, seq_len, seq_len, batch};
+            int64_t steps = order_eval_steps(&t.file, &windows);
             assert_true(end - next >= 2 ? steps >= 1 : steps == 0);
             for (int64_t step = 0; step < steps; step++) {
                 int64_t in_step = 0;
-                order_eval_fill(&t.file, (enum token_split)split, RESET_DOCUMENT, seq_len, batch, step, &b);
+                order_eval_fill(&t.file, &windows, RESET_DOCUMENT, step, &b);
                 for (int64_t row = 0; row < batch; row++) {
                     const int32_t *inputs = b.inputs + row * seq_len, *targets = b.targets + row * seq_len;
                     int64_t k = check_row(&t, RESET_DOCUMENT, inputs, targets, b.first + row * seq_len, seq_len);
@@ -300,6 +301,42 @@ static void test_evaluation_sees_all_once(void **state)
             if (steps)
                 assert_int_equal(next, end - 1);
         }
+        free_batch(&b);
+        free_text(&t);
+    }
+}
+
+/* Windows that overlap: every prediction once, none but the first window's with less text before it than the windows'
+ * overlap. */
+static void test_sliding_windows_count_all_once(void **state)
+{
+    (void)state;
+    struct philox r;
+    philox_init(&r, 9, "test", "sliding");
+    const uint64_t documents[] = {0};
+    for (int round = 0; round < 300; round++) {
+        uint64_t count = 2 + philox_below(&r, 200);
+        struct text t = make_text(count, count, documents, 1);
+        int64_t seq_len = 1 + (int64_t)philox_below(&r, 30), batch = 1 + (int64_t)philox_below(&r, 5), next = 0;
+        struct order_windows windows = {SPLIT_TRAIN, seq_len, 1 + (int64_t)philox_below(&r, (uint64_t)seq_len), batch};
+        struct order_batch b = make_batch(seq_len * batch);
+        int64_t steps = order_eval_steps(&t.file, &windows);
+        for (int64_t step = 0; step < steps; step++) {
+            order_eval_fill(&t.file, &windows, RESET_EPOCH, step, &b);
+            assert_true(b.rows >= 1);
+            int64_t counted = 0;
+            for (int64_t i = 0; i < batch * seq_len; i++) {
+                if (b.targets[i] < 0)
+                    continue;
+                assert_int_equal(b.inputs[i], next);
+                assert_int_equal(b.targets[i], next + 1);
+                assert_true(next < seq_len || i % seq_len >= seq_len - windows.stride);
+                next++;
+                counted++;
+            }
+            assert_int_equal(b.predictions, counted);
+        }
+        assert_int_equal(next, count - 1);
         free_batch(&b);
         free_text(&t);
     }
@@ -324,9 +361,13 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_prediction_once),          cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_differs_by_epoch_and_seed_only), cmocka_unit_test(test_any_step_first),
-        cmocka_unit_test(test_evaluation_sees_all_once),       cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_every_prediction_once),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_differs_by_epoch_and_seed_only),
+        cmocka_unit_test(test_any_step_first),
+        cmocka_unit_test(test_evaluation_sees_all_once),
+        cmocka_unit_test(test_sliding_windows_count_all_once),
+        cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,16 +97,17 @@ static void check_evaluation(const struct token_file *f, enum token_split split,
     b.inputs = inputs, b.targets = targets, b.first = first;
     plain.inputs = same_inputs, plain.targets = same_targets, plain.first = same_first;
     char seen[COUNT] = {0};
+    const struct order_windows streams = {split, SEQ, SEQ, BATCH}, windows = {split, SEQ, SEQ, 1};
     int64_t predictions = 0, begin = split == SPLIT_VAL ? TRAIN : 0, n = split == SPLIT_VAL ? COUNT - TRAIN : TRAIN;
     memset(&s, 0, sizeof s);
-    for (int64_t step = 0; step < order_eval_stream_steps(f, split, SEQ, BATCH); step++) {
-        order_eval_stream_fill(f, split, reset, SEQ, BATCH, memory, step, &b);
+    for (int64_t step = 0; step < order_eval_steps(f, &streams); step++) {
+        order_eval_stream_fill(f, &streams, reset, memory, step, &b);
         predictions += b.predictions;
         for (int row = 0; row < b.rows; row++) {
             int64_t window = (inputs[row * SEQ] - begin) / SEQ;
             assert_int_equal((inputs[row * SEQ] - begin) % SEQ, 0);
             assert_false(seen[window]++);
-            order_eval_fill(f, split, reset, SEQ, 1, window, &plain);
+            order_eval_fill(f, &windows, reset, window, &plain);
             assert_memory_equal(inputs + row * SEQ, same_inputs, sizeof(int32_t) * SEQ);
             assert_memory_equal(targets + row * SEQ, same_targets, sizeof(int32_t) * SEQ);
             check_row(&s, row, &b, reset, memory);
@@ -123,10 +124,11 @@ static void evaluation_sees_its_stream_and_the_same_windows(void **state)
         for (int split = SPLIT_TRAIN; split <= SPLIT_VAL; split++)
             for (int reset = RESET_EPOCH; reset <= RESET_DOCUMENT; reset++)
                 check_evaluation(&f, (enum token_split)split, (enum spec_reset)reset, memory);
+    const struct order_windows streams = {SPLIT_VAL, SEQ, SEQ, BATCH};
     f.header.count = TRAIN + 1; /* one token predicts nothing */
-    assert_int_equal(order_eval_stream_steps(&f, SPLIT_VAL, SEQ, BATCH), 0);
+    assert_int_equal(order_eval_steps(&f, &streams), 0);
     f.header.count = TRAIN + 3; /* fewer windows than streams */
-    assert_int_equal(order_eval_stream_steps(&f, SPLIT_VAL, SEQ, BATCH), 1);
+    assert_int_equal(order_eval_steps(&f, &streams), 1);
 }
 
 int main(void)

@@ -36,8 +36,15 @@ static int in_home(const char *name)
     return access(path, F_OK) == 0;
 }
 
+static struct share share(const char *text)
+{
+    struct share out;
+    assert_int_equal(share_parse(text, &out, NULL), 0);
+    return out;
+}
+
 /* Documents of 5, 0 and 7 tokens, ids spread over the vocabulary. */
-static void write_text(const char *name, uint64_t vocab, double val_fraction, struct token_file_header *out)
+static void write_text(const char *name, uint64_t vocab, const char *val, struct token_file_header *out)
 {
     struct token_writer *w = NULL;
     struct err err = {0};
@@ -54,7 +61,7 @@ static void write_text(const char *name, uint64_t vocab, double val_fraction, st
     assert_int_equal(token_writer_begin_document(w, &err), 0);
     assert_false(in_home(name));
     assert_int_equal(token_writer_add(w, ids + 5, 7, 14, &err), 0);
-    assert_int_equal(token_writer_finish(w, val_fraction, out, &err), 0);
+    assert_int_equal(token_writer_finish(w, share(val), out, &err), 0);
     token_writer_destroy(w);
     assert_true(in_home(name));
 }
@@ -69,7 +76,7 @@ static void test_round_trip(void **state)
         struct token_file f;
         struct err err = {0};
         snprintf(name, sizeof name, "t%zu", v);
-        write_text(name, vocabularies[v], 0.25, &made);
+        write_text(name, vocabularies[v], "0.25", &made);
         assert_int_equal(token_file_open(home, name, &f, &err), 0);
         assert_memory_equal(&made, &f.header, sizeof made);
         assert_int_equal(f.header.id_bytes, vocabularies[v] <= 256 ? 1 : vocabularies[v] <= 65536 ? 2 : 4);
@@ -99,7 +106,7 @@ static void test_every_byte_matters(void **state)
 {
     (void)state;
     struct token_file_header made;
-    write_text("w", 1000, 0.25, &made);
+    write_text("w", 1000, "0.25", &made);
     char path[PATH_SIZE], *text;
     size_t size;
     snprintf(path, sizeof path, "%s/data/w/tokens", home);
@@ -141,7 +148,7 @@ static void test_huge_counts(void **state)
 {
     (void)state;
     struct token_file_header made;
-    write_text("huge", 1000, 0, &made);
+    write_text("huge", 1000, "0", &made);
     char path[PATH_SIZE], *text;
     size_t size;
     snprintf(path, sizeof path, "%s/data/huge/tokens", home);
@@ -171,8 +178,8 @@ static void test_split(void **state)
     assert_int_equal(token_writer_add(w, ids, 60, 70, &err), 0);
     assert_int_equal(token_writer_begin_validation(w, &err), 0);
     assert_int_equal(token_writer_add(w, ids, 40, 41, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0.5, &h, &err), -ERR_INVALID);
-    assert_int_equal(token_writer_finish(w, 0, &h, &err), 0);
+    assert_int_equal(token_writer_finish(w, share("0.5"), &h, &err), -ERR_INVALID);
+    assert_int_equal(token_writer_finish(w, (struct share){0}, &h, &err), 0);
     token_writer_destroy(w);
     assert_int_equal(h.train_count, 60);
     assert_int_equal(h.train_text_bytes, 70);
@@ -181,13 +188,13 @@ static void test_split(void **state)
 
     assert_int_equal(token_writer_create(home, "share", "test", 256, 0, &w, &err), 0);
     assert_int_equal(token_writer_add(w, ids, 99, 99, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0.05, &h, &err), 0);
+    assert_int_equal(token_writer_finish(w, share("0.05"), &h, &err), 0);
     token_writer_destroy(w);
     assert_int_equal(h.count - h.train_count, 4);
     assert_int_equal(h.train_text_bytes, 0); /* not known */
 
     assert_int_equal(token_writer_create(home, "none", "test", 256, 0, &w, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0, &h, &err), -ERR_INVALID);
+    assert_int_equal(token_writer_finish(w, (struct share){0}, &h, &err), -ERR_INVALID);
     token_writer_destroy(w);
     assert_false(in_home("none"));
     assert_false(in_home(".none.new"));
@@ -213,14 +220,14 @@ static void test_measures_text(void **state)
     } documents[] = {{{0, 0, 1, 2, 4, 3}, 6, 8}, {{2, 0, 5, 0, 6}, 5, 11}, {{0}, 0, 0}};
     /* "aa bc d " END, "c da\na<end>" END: words aa bc d c da a<end>, 3 and 3 */
     static const struct {
-        double fraction;
+        const char *val;
         uint64_t val_tokens, val_bytes;
         const char *words;
     } splits[] = {
-        {0, 0, 0, "\"train_words\":6,"},   {0.47, 6, 11, "\"train_words\":3,"}, /* at the second document */
-        {0.4, 5, 8, "\"train_words\":5,"}, /* behind "c d": "da" belongs to training */
-        {0.2, 2, 5, "\"val_words\":0,"},   /* before "<end>" END */
-        {0.08, 1, 0, "\"val_words\":0,"},  /* END alone */
+        {"0", 0, 0, "\"train_words\":6,"},   {"0.47", 6, 11, "\"train_words\":3,"}, /* at the second document */
+        {"0.4", 5, 8, "\"train_words\":5,"}, /* behind "c d": "da" belongs to training */
+        {"0.2", 2, 5, "\"val_words\":0,"},   /* before "<end>" END */
+        {"0.08", 1, 0, "\"val_words\":0,"},  /* END alone */
     };
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         struct token_writer *w = NULL;
@@ -236,7 +243,7 @@ static void test_measures_text(void **state)
             assert_int_equal(token_writer_add(w, documents[d].ids, documents[d].n, documents[d].bytes, &err), 0);
             assert_int_equal(token_writer_end_document(w, 6, &err), 0);
         }
-        assert_int_equal(token_writer_finish(w, splits[i].fraction, &h, &err), 0);
+        assert_int_equal(token_writer_finish(w, share(splits[i].val), &h, &err), 0);
         token_writer_destroy(w);
         assert_int_equal(h.count, 13);
         assert_int_equal(h.document_count, 2);
@@ -256,7 +263,7 @@ static void test_measures_text(void **state)
     assert_int_equal(token_writer_create(home, "wrong", "test", 7, 0, &w, &err), 0);
     token_writer_set_texts(w, (struct token_texts){.text = text_of});
     assert_int_equal(token_writer_add(w, documents[0].ids, 6, 9, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0, &h, &err), -ERR_INTERNAL);
+    assert_int_equal(token_writer_finish(w, (struct share){0}, &h, &err), -ERR_INTERNAL);
     token_writer_destroy(w);
     assert_false(in_home("wrong"));
 }
@@ -267,9 +274,9 @@ static void test_hash_covers_all(void **state)
     (void)state;
     static const struct {
         uint64_t vocab;
-        double fraction;
+        const char *val;
         size_t document_at;
-    } cases[] = {{256, 0.1, 3}, {256, 0.2, 3}, {255, 0.1, 3}, {256, 0.1, 4}, {300, 0.1, 3}};
+    } cases[] = {{256, "0.1", 3}, {256, "0.2", 3}, {255, "0.1", 3}, {256, "0.1", 4}, {300, "0.1", 3}};
     char hashes[5][SHA256_HEX_SIZE];
     for (int i = 0; i < 5; i++) {
         struct token_writer *w = NULL;
@@ -282,7 +289,7 @@ static void test_hash_covers_all(void **state)
         assert_int_equal(token_writer_add(w, ids, cases[i].document_at, 0, &err), 0);
         assert_int_equal(token_writer_begin_document(w, &err), 0);
         assert_int_equal(token_writer_add(w, ids + cases[i].document_at, 20 - cases[i].document_at, 0, &err), 0);
-        assert_int_equal(token_writer_finish(w, cases[i].fraction, &h, &err), 0);
+        assert_int_equal(token_writer_finish(w, share(cases[i].val), &h, &err), 0);
         token_writer_destroy(w);
         memcpy(hashes[i], h.hash, sizeof hashes[i]);
         for (int k = 0; k < i; k++)
@@ -307,14 +314,14 @@ static void test_names_and_conflicts(void **state)
     assert_int_equal(token_writer_create(home, "one", "test", 256, 1, &second, &err), -ERR_BUSY);
     assert_int_equal(token_writer_add(w, ids, 4, 4, &err), -ERR_INVALID); /* 300 is not in the vocabulary */
     assert_int_equal(token_writer_add(w, ids, 3, 3, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0, &h, &err), 0);
+    assert_int_equal(token_writer_finish(w, (struct share){0}, &h, &err), 0);
     token_writer_destroy(w);
 
     assert_int_equal(token_writer_create(home, "one", "test", 256, 0, &w, &err), -ERR_CONFLICT);
     assert_int_equal(token_file_open(home, "one", &f, &err), 0);
     assert_int_equal(token_writer_create(home, "one", "test", 256, 1, &w, &err), 0);
     assert_int_equal(token_writer_add(w, ids, 2, 2, &err), 0);
-    assert_int_equal(token_writer_finish(w, 0, &h, &err), 0);
+    assert_int_equal(token_writer_finish(w, (struct share){0}, &h, &err), 0);
     token_writer_destroy(w);
     assert_int_equal(token_file_verify(&f, &err), 0); /* who had it open keeps the old one */
     assert_int_equal(f.header.count, 3);
@@ -332,7 +339,7 @@ static void test_cleans_leftovers(void **state)
     (void)state;
     struct token_file_header h;
     char from[PATH_SIZE], to[PATH_SIZE], path[PATH_SIZE];
-    write_text("kept", 256, 0, &h);
+    write_text("kept", 256, "0", &h);
     snprintf(from, sizeof from, "%s/data/kept", home);
     snprintf(to, sizeof to, "%s/data/.kept.old", home);
     assert_int_equal(rename(from, to), 0);
@@ -340,7 +347,7 @@ static void test_cleans_leftovers(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     snprintf(path, sizeof path, "%s/data/.dead.new/tokens", home);
     assert_int_equal(file_write_atomic(path, "half", 4, 0600, NULL), 0);
-    write_text("another", 256, 0, &h);
+    write_text("another", 256, "0", &h);
     assert_true(in_home("kept"));
     assert_false(in_home(".kept.old"));
     assert_false(in_home(".dead.new"));

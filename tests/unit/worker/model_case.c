@@ -27,6 +27,7 @@ struct spec case_spec(void)
     s.model.bias = true;
     s.model.ffn.elephant.a = 1;
     s.model.ffn.elephant.d = 8;
+    s.model.ffn.mini_moe.units = 2;
     s.train.seq_len = 5;
     s.train.batch = 3;
     s.train.seed = 1;
@@ -37,6 +38,20 @@ struct spec case_spec(void)
     s.train.weight_decay = 0.1;
     s.train.clip = 1;
     return s;
+}
+
+void case_set_ffn(struct spec *s, int i)
+{
+    static const enum spec_ffn types[CASE_FFNS] = {
+        FFN_GELU,     FFN_RELU2, FFN_SWIGLU,   FFN_GEGLU,        FFN_ELEPHANT,     FFN_ELEPHANT_GLU, FFN_MINI_MOE,
+        FFN_MINI_MOE, FFN_SDPA,  FFN_ELEPHANT, FFN_ELEPHANT_GLU, FFN_ELEPHANT_GLU, FFN_ELEPHANT,     FFN_ELEPHANT_GLU,
+    };
+    s->model.ffn.type = types[i];
+    s->model.ffn.mini_moe.units = 2 + i % 2; /* 2 and 3 */
+    s->model.ffn.mini_moe.gate = i == 7 ? GATE_VECTOR : GATE_SCALAR;
+    s->model.ffn.sdpa.n = 7;
+    s->model.ffn.elephant.learnable = i >= 9 && i != 11;
+    s->model.ffn.elephant.pre_norm = i >= 11;
 }
 
 static void draw_inputs(struct model_case *c)

@@ -22,6 +22,9 @@ struct model_case {
 
 /* dim 8, 2 layers, 2 heads, d_ff 12, vocabulary 13, 3 sequences of 5, gelu, LayerNorm, parallel, biases. */
 struct spec case_spec(void);
+/* Each feed-forward layer that differs in more than its activation's name: sets type and fields of ffn i, from 0. */
+enum { CASE_FFNS = 14 };
+void case_set_ffn(struct spec *s, int i);
 enum { CASE_VOCAB = 13 };
 /* backend "cpu" (fp32) or "cpu-fp64". Inputs and targets are drawn from the seed, some targets not counted, documents
  * where the spec has them. */

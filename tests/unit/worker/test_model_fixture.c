@@ -1,4 +1,4 @@
-/* test_model_fixture.c: four models against PyTorch in float64 (make_model_fixture.py): loss, gradients and five AdamW
+/* test_model_fixture.c: eight models against PyTorch in float64 (make_model_fixture.py): loss, gradients and five AdamW
  * steps with clipping, in double and in single precision. argv[1]: model_fixture.bin. */
 #include "model_case.h"
 
@@ -60,7 +60,7 @@ static double *gather(const struct model_case *c, const char *name, const char *
 
 static struct spec read_spec(const char *name)
 {
-    const double *v = find_values(name, "spec", 25);
+    const double *v = find_values(name, "spec", 30);
     struct spec s = {0};
     s.model.dim = (int64_t)v[0];
     s.model.layers = (int64_t)v[1];
@@ -74,7 +74,8 @@ static struct spec read_spec(const char *name)
     s.model.rotary_base = v[9];
     s.model.tie_embeddings = v[10] != 0;
     s.model.bias = v[11] != 0;
-    static const enum spec_ffn types[] = {FFN_GELU, FFN_RELU2, FFN_SWIGLU, FFN_GEGLU, FFN_ELEPHANT, FFN_ELEPHANT_GLU};
+    static const enum spec_ffn types[] = {FFN_GELU,     FFN_RELU2,        FFN_SWIGLU,   FFN_GEGLU,
+                                          FFN_ELEPHANT, FFN_ELEPHANT_GLU, FFN_MINI_MOE, FFN_SDPA};
     s.model.ffn.type = types[(int)v[12]];
     s.model.ffn.gelu = v[13] != 0 ? GELU_TANH : GELU_ERF;
     s.model.ffn.elephant.a = v[14];
@@ -88,6 +89,11 @@ static struct spec read_spec(const char *name)
     s.train.optimizer.eps = v[22];
     s.train.weight_decay = v[23];
     s.train.clip = v[24];
+    s.model.ffn.mini_moe.units = (int64_t)v[25];
+    s.model.ffn.mini_moe.gate = v[26] != 0 ? GATE_VECTOR : GATE_SCALAR;
+    s.model.ffn.sdpa.n = (int64_t)v[27];
+    s.model.ffn.elephant.learnable = v[28] != 0;
+    s.model.ffn.elephant.pre_norm = v[29] != 0;
     return s;
 }
 
@@ -156,19 +162,20 @@ static void check_case(const char *name, const char *backend, bool exact)
     case_close(&c);
 }
 
-static const char *const names[] = {"neox", "llama", "baka", "mixed"};
+static const char *const names[] = {"neox", "llama", "baka", "mixed", "units", "vectors", "lookup", "shaped"};
+enum { NAMES = sizeof names / sizeof *names };
 
 static void double_precision_is_pytorch(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < NAMES; i++)
         check_case(names[i], "cpu-fp64", true);
 }
 
 static void single_precision_is_near_pytorch(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < NAMES; i++)
         check_case(names[i], "cpu", false);
 }
 

@@ -1,4 +1,4 @@
-/* test_schedule.c: learning rates against values worked out on paper. */
+/* test_schedule.c: learning rates and evaluations against values worked out on paper. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,9 +62,57 @@ static void rates_are_those_on_paper(void **state)
     }
 }
 
+/* The steps of the first epochs after which is evaluated. */
+static void check_evaluations(double every, int64_t steps_per_epoch, const int64_t *expected, size_t count)
+{
+    struct spec s = {.train.eval_every = every};
+    size_t n = 0;
+    for (int64_t step = 1; step <= expected[count - 1]; step++) {
+        if (!schedule_evaluates(&s, step, steps_per_epoch))
+            continue;
+        assert_in_range(n, 0, count - 1);
+        assert_int_equal(step, expected[n++]);
+    }
+    assert_int_equal(n, count);
+}
+
+#define EVALUATES(every, steps_per_epoch, ...)                                                                         \
+    check_evaluations(every, steps_per_epoch, (const int64_t[]){__VA_ARGS__},                                          \
+                      sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+static void evaluations_are_steps_or_a_share(void **state)
+{
+    (void)state;
+    EVALUATES(0, 10, 10, 20, 30);
+    EVALUATES(4, 10, 4, 8, 10, 12, 16, 20, 24);
+    EVALUATES(0.25, 10, 3, 5, 8, 10, 13, 15, 18, 20); /* 2.5 and 7.5 */
+    EVALUATES(0.3, 10, 3, 6, 9, 10, 13);
+    EVALUATES(0.05, 3, 1, 2, 3, 4, 5, 6); /* an epoch of fewer steps than evaluations */
+}
+
+/* An epoch that a share divides has as many evaluations, of equal distance but for the rounding. */
+static void a_twentieth_is_twenty(void **state)
+{
+    (void)state;
+    struct spec s = {.train.eval_every = 0.05};
+    for (int64_t steps = 20; steps < 5000; steps++) {
+        int64_t last = 0, n = 0;
+        for (int64_t step = 1; step <= steps; step++) {
+            if (!schedule_evaluates(&s, step, steps))
+                continue;
+            assert_in_range(step - last, steps / 20, (steps + 19) / 20);
+            last = step;
+            n++;
+        }
+        assert_int_equal(n, 20);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(evaluations_are_steps_or_a_share),
+        cmocka_unit_test(a_twentieth_is_twenty),
         cmocka_unit_test(warmup_is_steps_or_a_share),
         cmocka_unit_test(rates_are_those_on_paper),
     };

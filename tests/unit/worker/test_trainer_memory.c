@@ -138,6 +138,7 @@ static const struct backend_ops ops = {
     .ffn_up_backward = ffn_up_backward,
     .attention_forward = attention,
     .attention_backward = attention,
+    .attention_next = attention,
     .classifier = classifier,
     .grad_norm = grad_norm,
     .adamw = adamw,
@@ -187,7 +188,7 @@ static int set_up(void **state)
     if (rc == 0)
         rc = token_writer_add(w, ids, 1000, 1000, NULL);
     if (rc == 0)
-        rc = token_writer_finish(w, 0, &made, NULL);
+        rc = token_writer_finish(w, (struct share){0}, &made, NULL);
     token_writer_destroy(w);
     return rc;
 }

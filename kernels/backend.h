@@ -70,6 +70,21 @@ struct embed_args {
     void *d_table;         /* [vocab,dim] +=; backward only */
 };
 
+/* Rows of a sequence that no token stands for. put_rows: row i of `count` in sequence b of x = row i % table_rows of
+ * table, which begins b * table_stride rows further on; it stands at at[b,i], or where that is NULL at offset + i.
+ * take_rows, for the gradient: d_table += those rows of x, by increasing b, then i, and they become 0. */
+struct rows_args {
+    int64_t batch, seq, dim, count;
+    int64_t offset;
+    const int32_t *at;    /* [batch,count], all different within a sequence, or NULL */
+    void *x;              /* [batch*seq,dim] */
+    int64_t table_rows;   /* of one table */
+    int64_t table_stride; /* at least table_rows; 0: all sequences have the same */
+    const void *table;    /* put_rows only */
+    void *d_table;        /* take_rows only; += or NULL: the rows become 0, no more */
+    bool wide;            /* d_table is of wide type, else of storage */
+};
+
 enum norm_kind { NORM_LAYERNORM, NORM_RMSNORM };
 
 /* Residual sum and one or two normalisations of it that share their statistics (parallel residual).
@@ -217,7 +232,12 @@ struct lookup_args {
  * rotary_dims of each head; Vaswani et al. 2017, eq. 1; row statistics as in Dao et al. 2022).
  * qkv holds q | k | v, each [heads*head_dim] a row. Forward rotates q and k in place (angles in fp32 or better,
  * theta_i = base^(-2i/rotary_dims), position t within the row); backward reads the rotated form and returns the
- * gradient of the unrotated one. Key j is visible to query t when first[t] <= j <= t (first NULL: 0). */
+ * gradient of the unrotated one. Key j is visible to query t when first[t] <= j <= t (first NULL: 0).
+ *
+ * With a memory (Dai et al. 2019, here of projections) keys are those of `memory` positions before the row and then the
+ * row's own: key j stands at position j, query t at memory + t, and sees first[t] <= j <= memory + t. Forward then
+ * leaves k and v of qkv as they were and writes all keys, rotated, and values to kv; no gradient goes to the memory.
+ * Invisible keys must be finite. */
 struct attention_args {
     int64_t batch, seq, heads, head_dim;
     int64_t rotary_dims; /* even, 0 = none */
@@ -228,10 +248,24 @@ struct attention_args {
     void *lse;            /* [batch,heads,seq] statistics, = by forward: log of the sum of exponentials */
     const void *d_out;    /* backward only */
     void *d_qkv;          /* backward only, = */
+    int64_t memory;       /* 0: none, and the rest is NULL */
+    const void *past;     /* [batch,memory, 2*heads*head_dim] k | v of the positions before, not rotated */
+    void *kv;             /* [batch,memory+seq, 2*heads*head_dim] k rotated | v, = by forward, read by backward */
+    void *d_kv;           /* [batch,memory+seq, 2*heads*head_dim] scratch; backward only */
 };
 
-/* attention_next computes the last position of one sequence (batch 1) alone: rows before it are as attention_forward, or
- * attention_next, left them in qkv. It rotates q and k of row seq-1 by that position; first is NULL, and out
+/* past = the last `memory` positions of past and then the row, whose k and v are those of qkv = q | k | v as attention
+ * with a memory left it. With places only those positions of the row count, `tokens` of them. */
+struct remember_args {
+    int64_t batch, seq, width, memory; /* width: heads*head_dim */
+    int64_t tokens;                    /* seq where places is NULL */
+    const int32_t *places;             /* [batch,tokens] or NULL */
+    const void *qkv;                   /* [batch*seq, 3*width] */
+    void *past;                        /* [batch,memory, 2*width], in and out */
+};
+
+/* attention_next computes the last position of one sequence (batch 1) alone: rows before it are as attention_forward,
+ * or attention_next, left them in qkv. It rotates q and k of row seq-1 by that position; first is NULL, and out
  * [heads*head_dim] and lse [heads] are of that position alone. */
 
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
@@ -316,6 +350,8 @@ struct backend_ops {
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);
+    void (*put_rows)(struct backend *b, const struct rows_args *a);
+    void (*take_rows)(struct backend *b, const struct rows_args *a);
     void (*norm_forward)(struct backend *b, const struct norm_forward_args *a);
     void (*norm_backward)(struct backend *b, const struct norm_backward_args *a);
     void (*linear_forward)(struct backend *b, const struct linear_args *a);
@@ -337,6 +373,7 @@ struct backend_ops {
     void (*attention_forward)(struct backend *b, const struct attention_args *a);
     void (*attention_backward)(struct backend *b, const struct attention_args *a);
     void (*attention_next)(struct backend *b, const struct attention_args *a);
+    void (*remember)(struct backend *b, const struct remember_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);

@@ -69,6 +69,12 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         .parallel = s->model.parallel_residual,
         .documents = s->data.reset == RESET_DOCUMENT,
         .norms = (int)s->model.norms,
+        .rmt_tokens = s->memory.rmt.tokens,
+        .segments = s->memory.rmt.bptt > 1 ? s->memory.rmt.bptt : 1,
+        .pauses = s->memory.pause.tokens,
+        .pause_rows = s->memory.pause.mode == PAUSE_DROP ? s->memory.pause.tokens : s->memory.pause.tokens > 0,
+        .xl_len = s->memory.xl.len,
+        .xl_eval_len = s->memory.xl.eval_len ? s->memory.xl.eval_len : s->memory.xl.len,
     };
     int rc = find_vocab(s, data_vocab, &h.vocab, err);
     if (rc == 0)
@@ -81,6 +87,15 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         rc = check_range("train.seq_len", h.seq_len, err);
     if (rc == 0)
         rc = check_range("train.batch", s->train.batch, err);
+    if (rc == 0 && h.pauses > 0)
+        rc = check_range("memory.pause.tokens", h.pauses, err);
+    if (rc == 0 && h.xl_eval_len > 0)
+        rc = check_range("memory.xl.len", h.xl_len, err);
+    if (rc == 0 && h.xl_eval_len > 0)
+        rc = check_range("memory.xl.eval_len", h.xl_eval_len, err);
+    if (rc == 0 && h.rmt_tokens > 0)
+        rc = check_range("memory.rmt.tokens", h.rmt_tokens, err);
+    h.run = rc == 0 ? h.seq_len / h.segments + h.pauses + 2 * h.rmt_tokens : 0;
     int64_t d_ff = s->model.d_ff == 0 && rc == 0 ? 4 * h.dim : s->model.d_ff;
     if (rc == 0)
         rc = check_range("model.d_ff", d_ff, err);
@@ -280,6 +295,14 @@ static int64_t count_rotary_dims(double share, int64_t head_dim)
     return (int64_t)floor(share * (double)head_dim + 1e-9) / 2 * 2;
 }
 
+static double count_flops(const struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    double layers = 6.0 * (double)(l->params_in_products - l->params_in_head);
+    double attention = (6.0 * (double)s->run + 8.0 * (double)s->xl_len) * (double)s->layers * (double)s->dim;
+    return 6.0 * (double)l->params_in_head + (layers + attention) * (double)(s->run * s->segments) / (double)s->seq_len;
+}
+
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err)
 {
     struct plan_shape shape;
@@ -317,14 +340,19 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .d_ff = shape.ffn.width,
         .ffn_gated = shape.ffn.gated,
         .head_dim = shape.head_dim,
+        .segments = shape.segments,
+        .run = shape.run,
+        .rmt_tokens = shape.rmt_tokens,
+        .pause_rows = shape.pause_rows,
+        .xl_len = shape.xl_len,
+        .xl_eval_len = shape.xl_eval_len,
         .rotary_dims = count_rotary_dims(s->model.rotary_pct, shape.head_dim),
         .micro_batch = shape.micro_batch,
         .recompute = shape.recompute,
         .logit_rows = l.logit_rows,
         .params = (int64_t)l.params,
         .params_non_embedding = (int64_t)(l.params - l.params_embedding),
-        .flops_per_token =
-            6.0 * (double)l.params_in_products + 6.0 * (double)shape.layers * (double)shape.dim * (double)shape.seq_len,
+        .flops_per_token = count_flops(&l),
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
     p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;

@@ -21,6 +21,7 @@ enum plan_class {
     PLAN_ACTIVATIONS,
     PLAN_LOGITS,
     PLAN_INPUTS,
+    PLAN_MEMORY, /* what goes from window to window: of training, and of evaluations */
     PLAN_SCALARS,
     PLAN_WORKSPACE, /* given to the backend at open, not part of the arena's offsets but of the total */
     PLAN_CLASSES
@@ -37,7 +38,7 @@ enum plan_init {
 };
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
- * "head.weight" (absent when tied), ... */
+ * "head.weight" (absent when tied), ..., "pause.weight" (with pauses), "rmt.weight". */
 struct plan_parameter {
     char name[64];
     int64_t rows, cols; /* cols 1 for vectors */
@@ -80,6 +81,11 @@ struct plan {
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match: of all units; keys of sdpa */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */
     int64_t head_dim, rotary_dims;
+    int64_t segments;              /* of a window, which the model computes one after the other */
+    int64_t run;                   /* positions of a segment: its tokens, and what is none */
+    int64_t rmt_tokens;            /* memory positions at either end of a segment */
+    int64_t pause_rows;            /* of pause.weight */
+    int64_t xl_len, xl_eval_len;   /* positions of the memory, in training and in evaluations; 0: none */
     int64_t micro_batch;           /* sequences */
     enum spec_recompute recompute; /* the policy taken, never auto */
     int64_t logit_rows;            /* rows of the logits chunk, equal chunks of at most plan_device.logits_bytes */
@@ -87,8 +93,11 @@ struct plan {
     int64_t params_non_embedding; /* without embed.weight and head.weight */
     /* Training, forward and backward, as llm.c counts: 6 * (parameters in matrix products: the head in, also when it is
      * the tied embedding, and sdpa's keys and values, each of which a position meets once; the embedding look-up,
-     * biases and norms out) + 6 * layers * dim * seq_len (attention's two
-     * products over the causal half). The model's, whatever is computed twice: MFU counts useful work. */
+     * biases and norms out) + 6 * layers * dim * seq_len (attention's two products over the causal half)
+     * + 8 * layers * dim * xl_len (a whole memory, whose own gradients nobody needs).
+     * Positions that are no tokens count for the tokens: all but the head run * segments / seq_len times, over rows of
+     * run.
+     * The model's, whatever is computed twice: MFU counts useful work. */
     double flops_per_token;
     struct {
         uint64_t by_class[PLAN_CLASSES];
@@ -117,15 +126,17 @@ enum {
  * (heads that do not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many
  * layers or bytes: ERR_TOO_LARGE.
  *
- * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs (of the whole batch),
- * scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual sums, norm
- * statistics, norm outputs, rotated qkv, lse, attention output, and what its feed-forward layer leaves
- * (plan_ffn.c): pre-activation and hidden, for most. With none each layer keeps all
- * of them ("layers.3.n1"). With cheap what norms and activations can rebuild (norm statistics and outputs, hidden) is
- * not kept but stands once, for all layers ("shared.n1"); with all everything but a layer's input, sum1. Of the
- * last layer the backward pass finds it as the forward pass left it. More "shared.*" buffers serve all layers: stream
- * (the final norm's output, then the gradient of the residual stream), branch1 and branch2 (outputs of the branches,
- * then gradients of their inputs), wide (gradients of qkv and of what the feed-forward layer left). */
+ * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs and memories (of the
+ * whole batch), scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual
+ * sums, norm statistics, norm outputs, rotated qkv, lse, attention output, and what its feed-forward layer leaves
+ * (plan_ffn.c): pre-activation and hidden, for most. With none each layer keeps all of them ("layers.3.n1"). With cheap
+ * what norms and activations can rebuild (norm statistics and outputs, hidden) is not kept but stands once, for all
+ * layers ("shared.n1"); with all everything but a layer's input, sum1. Of the last layer the backward pass finds it as
+ * the forward pass left it. More "shared.*" buffers serve all layers: stream (the final norm's output, then the
+ * gradient of the residual stream), branch1 and branch2 (outputs of the branches, then gradients of their inputs), wide
+ * (gradients of qkv and of what the feed-forward layer left). With an xl memory a layer also needs the rotated keys and
+ * values, "kv", and has "past" and "eval_past", memories of train.batch rows. Activations are those of all segments,
+ * one after the other in equal parts of a buffer. */
 int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *device, struct plan *out, struct err *err);
 void plan_finish(struct plan *p);
 const struct plan_parameter *plan_find_parameter(const struct plan *p, const char *name);

@@ -10,7 +10,8 @@ const char *plan_class_word(enum plan_class class)
     static const char *const words[PLAN_CLASSES] = {
         [PLAN_PARAMETERS] = "parameters", [PLAN_COPIES] = "parameter_copies", [PLAN_GRADIENTS] = "gradients",
         [PLAN_MOMENTS] = "moments",       [PLAN_ACTIVATIONS] = "activations", [PLAN_LOGITS] = "logits",
-        [PLAN_INPUTS] = "inputs",         [PLAN_SCALARS] = "scalars",         [PLAN_WORKSPACE] = "workspace",
+        [PLAN_INPUTS] = "inputs",         [PLAN_MEMORY] = "memory",           [PLAN_SCALARS] = "scalars",
+        [PLAN_WORKSPACE] = "workspace",
     };
     return words[class];
 }

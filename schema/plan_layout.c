@@ -38,7 +38,7 @@ static void name_tensor(char out[64], int64_t layer, const char *name)
         snprintf(out, 64, "layers.%lld.%s", (long long)layer, name);
 }
 
-enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, VECTOR };
+enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, LOOKED_UP, VECTOR };
 
 static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
                             enum role role, enum plan_init init, double init_scale)
@@ -62,6 +62,8 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         l->params_embedding = add(l, l->params_embedding, count);
     if (role == IN_PRODUCT || role == TIED_EMBEDDING || role == HEAD)
         l->params_in_products = add(l, l->params_in_products, count);
+    if (role == TIED_EMBEDDING || role == HEAD)
+        l->params_in_head = add(l, l->params_in_head, count);
     l->wide_bytes = add(l, l->wide_bytes, align(l, multiply(l, count, l->device->wide_bytes)));
     if (l->device->storage_bytes < l->device->wide_bytes)
         l->copy_bytes = add(l, l->copy_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
@@ -89,6 +91,10 @@ void plan_layout_parameters(struct plan_layout *l)
 
     place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
                     std);
+    if (s->pause_rows > 0)
+        place_parameter(l, NO_LAYER, "pause.weight", s->pause_rows, s->dim, LOOKED_UP, INIT_NORMAL, std);
+    if (s->rmt_tokens > 0)
+        place_parameter(l, NO_LAYER, "rmt.weight", s->rmt_tokens, s->dim, LOOKED_UP, INIT_NORMAL, std);
     for (int64_t i = 0; i < s->layers; i++) {
         place_norm(l, i, "norm1.weight", "norm1.bias");
         if (s->norms == 2)
@@ -134,16 +140,23 @@ static void place_buffer(struct plan_layout *l, int64_t layer, const char *name,
     l->end = add(l, l->end, aligned);
 }
 
+/* One part for each segment of a window. */
+static void place_parts(struct plan_layout *l, int64_t layer, const char *name, uint64_t bytes)
+{
+    uint64_t parts = (uint64_t)l->shape->segments;
+    place_buffer(l, layer, name, PLAN_ACTIVATIONS, parts > 1 ? multiply(l, parts, align(l, bytes)) : bytes);
+}
+
 /* Rows of `width` elements, one a position of the micro-batch. */
 static void place_rows(struct plan_layout *l, int64_t layer, const char *name, uint64_t rows, int64_t width)
 {
     uint64_t count = multiply(l, rows, (uint64_t)width);
-    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->storage_bytes));
+    place_parts(l, layer, name, multiply(l, count, l->device->storage_bytes));
 }
 
 static void place_statistics(struct plan_layout *l, int64_t layer, const char *name, uint64_t count)
 {
-    place_buffer(l, layer, name, PLAN_ACTIVATIONS, multiply(l, count, l->device->wide_bytes));
+    place_parts(l, layer, name, multiply(l, count, l->device->wide_bytes));
 }
 
 /* True when a tensor that is rebuilt from the policy `from` on stands at `layer`: with each layer that keeps it, else
@@ -152,6 +165,22 @@ static bool stands_at(const struct plan_layout *l, int64_t layer, enum spec_reco
 {
     bool kept = l->shape->recompute < from;
     return kept == (layer != SHARED);
+}
+
+/* Positions that the rows of a micro-batch see at most, those of a memory in. */
+static uint64_t key_rows(struct plan_layout *l)
+{
+    const struct plan_shape *s = l->shape;
+    uint64_t seen = add(l, (uint64_t)s->run, (uint64_t)s->xl_eval_len);
+    return multiply(l, (uint64_t)s->micro_batch, seen);
+}
+
+static void place_memory(struct plan_layout *l, int64_t i, const char *name, int64_t len, int64_t width)
+{
+    uint64_t rows = multiply(l, (uint64_t)l->shape->batch, (uint64_t)len);
+    uint64_t count = multiply(l, rows, (uint64_t)width);
+    if (len > 0)
+        place_buffer(l, i, name, PLAN_MEMORY, multiply(l, count, l->device->storage_bytes));
 }
 
 static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
@@ -176,6 +205,8 @@ static void place_layer(struct plan_layout *l, int64_t i, uint64_t rows)
         place_rows(l, i, "n2", rows, s->dim);
     if (costly) {
         place_rows(l, i, "qkv", rows, 3 * s->dim);
+        if (s->xl_len > 0)
+            place_rows(l, i, "kv", key_rows(l), 2 * s->dim);
         place_statistics(l, i, "lse", multiply(l, rows, (uint64_t)s->heads));
         place_rows(l, i, "attn", rows, s->dim);
     }
@@ -204,7 +235,7 @@ static uint64_t equal_chunks(uint64_t rows, uint64_t most)
 void plan_layout_buffers(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
-    uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->seq_len);
+    uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->run);
     for (int64_t i = 0; i < s->layers; i++)
         place_layer(l, i, rows);
     place_layer(l, SHARED, rows);
@@ -212,9 +243,14 @@ void plan_layout_buffers(struct plan_layout *l)
     if (s->layernorm)
         place_statistics(l, NO_LAYER, "final.mean", rows);
     place_statistics(l, NO_LAYER, "final.rstd", rows);
+    if (s->rmt_tokens > 0)
+        place_rows(l, SHARED, "d_memory", multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->rmt_tokens), s->dim);
     place_rows(l, SHARED, "stream", rows, s->dim);
     place_rows(l, SHARED, "branch1", rows, s->dim);
     place_rows(l, SHARED, "branch2", rows, s->dim);
+    if (s->xl_len > 0)
+        place_rows(l, SHARED, "d_kv",
+                   multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->ffn.scratch > 3 * s->dim ? s->ffn.scratch : 3 * s->dim);
 
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
@@ -223,11 +259,22 @@ void plan_layout_buffers(struct plan_layout *l)
     l->logit_rows = (int64_t)chunk;
     place_buffer(l, NO_LAYER, "logits", PLAN_LOGITS, multiply(l, chunk, logit_row));
 
-    uint64_t inputs = multiply(l, multiply(l, (uint64_t)s->batch, (uint64_t)s->seq_len), sizeof(int32_t));
+    uint64_t batch = multiply(l, (uint64_t)s->batch, sizeof(int32_t)),
+             inputs = multiply(l, multiply(l, batch, (uint64_t)s->run), (uint64_t)s->segments);
     place_buffer(l, NO_LAYER, "tokens", PLAN_INPUTS, inputs);
     place_buffer(l, NO_LAYER, "targets", PLAN_INPUTS, inputs);
-    if (s->documents)
+    if (s->documents || s->xl_len > 0)
         place_buffer(l, NO_LAYER, "first", PLAN_INPUTS, inputs);
+    if (s->xl_len > 0 && (s->pauses > 0 || s->rmt_tokens > 0))
+        place_buffer(l, NO_LAYER, "places", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->seq_len));
+    if (s->pauses > 0)
+        place_buffer(l, NO_LAYER, "pauses", PLAN_INPUTS, multiply(l, batch, (uint64_t)s->pauses));
+    for (int64_t i = 0; i < s->layers; i++) {
+        place_memory(l, i, "past", s->xl_len, 2 * s->dim);
+        place_memory(l, i, "eval_past", s->xl_eval_len, 2 * s->dim);
+    }
+    place_memory(l, NO_LAYER, "rmt.state", s->rmt_tokens, s->dim);
+    place_memory(l, NO_LAYER, "rmt.eval_state", s->rmt_tokens, s->dim);
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));

@@ -15,8 +15,11 @@ struct plan_shape {
     int64_t vocab, dim, layers, heads, head_dim, seq_len, batch, micro_batch;
     struct plan_ffn ffn;
     bool layernorm, bias, tied, parallel, documents;
-    int norms;                     /* 1 or 2 a block */
-    enum spec_recompute recompute; /* not auto */
+    int64_t segments, rmt_tokens;    /* of a window; at either end of a segment */
+    int64_t run, pauses, pause_rows; /* positions of a segment, pauses of a window */
+    int norms;                       /* 1 or 2 a block */
+    int64_t xl_len, xl_eval_len;     /* xl_eval_len >= xl_len */
+    enum spec_recompute recompute;   /* not auto */
 };
 
 struct plan_layout {
@@ -25,7 +28,7 @@ struct plan_layout {
     struct plan_parameter *parameters; /* NULL: count only */
     struct plan_buffer *buffers;       /* NULL: count only */
     int parameter_count, buffer_count;
-    uint64_t params, params_embedding, params_in_products;
+    uint64_t params, params_embedding, params_in_products, params_in_head;
     uint64_t wide_bytes, copy_bytes; /* of all parameters, and of their copies */
     uint64_t workspace;
     uint64_t by_class[PLAN_CLASSES];

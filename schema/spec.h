@@ -30,6 +30,7 @@ enum spec_precision { PRECISION_FP32, PRECISION_BF16 };
 enum spec_recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_CHEAP, RECOMPUTE_ALL }; /* by what is kept, falling */
 enum spec_optimizer { OPTIMIZER_ADAMW };
 enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum spec_pause { PAUSE_DROP, PAUSE_PREDICT_FROM_LAST };
 enum spec_nonfinite { NONFINITE_STOP, NONFINITE_SKIP };
 
 enum { MICRO_BATCH_AUTO = 0 };
@@ -69,6 +70,18 @@ struct spec {
         } ffn;
     } model;
     struct {
+        struct {
+            int64_t len, eval_len /* 0: len */;
+        } xl;
+        struct {
+            int64_t tokens, bptt;
+        } rmt;
+        struct {
+            enum spec_pause mode;
+            int64_t tokens;
+        } pause;
+    } memory;
+    struct {
         enum spec_device device;
         enum spec_precision precision;
         char init_from[NAME_SIZE]; /* "": initial values are drawn */
@@ -101,6 +114,8 @@ int spec_from_json(const cJSON *object, struct spec *out, struct err *err);
 /* Change one field of a spec given as JSON object: path "model.ffn.type", text parsed by the field's type. `object` is
  * the user's sparse form, so that a preset still fills what the user did not say. Not validated as a whole. */
 int spec_set_text(cJSON *object, const char *path, const char *text, struct err *err);
+/* Something that was read before a window changes what the model makes of it. */
+bool spec_has_memory(const struct spec *s);
 int spec_validate(const struct spec *s, struct err *err);
 /* Every field with its value, nested as in the file. Caller deletes. */
 cJSON *spec_to_json(const struct spec *s);

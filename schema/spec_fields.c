@@ -19,6 +19,7 @@ static const char *const precision_words[] = {"fp32", "bf16", NULL};
 static const char *const recompute_words[] = {"auto", "none", "cheap", "all", NULL};
 static const char *const optimizer_words[] = {"adamw", NULL};
 static const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
+static const char *const pause_words[] = {"drop", "predict_from_last", NULL};
 static const char *const nonfinite_words[] = {"stop", "skip", NULL};
 
 _Static_assert(sizeof(enum spec_ffn) == sizeof(int), "spec_value.c moves enums as int");
@@ -54,7 +55,8 @@ const struct spec_field spec_fields[] = {
      .fallback = "shuffle",
      .unit = "",
      .doc = "`shuffle`: windows of `train.seq_len` tokens, permuted by seed and epoch. `stream`: documents permuted by "
-            "seed and epoch, joined, cut in `train.batch` equal streams; step s takes window s of each."},
+            "seed and epoch, joined, cut in `train.batch` equal streams; step s takes window s of each. With a memory "
+            "that is the default."},
     {.path = "data.reset",
      WORD_AT(spec_reset, data.reset, reset_words),
      .flags = FIELD_RESULT,
@@ -236,6 +238,59 @@ const struct spec_field spec_fields[] = {
      .doc =
          "Learned keys and values that each head of an sdpa layer attends over; 0 or null: not set, 5 × `model.dim`, "
          "or what `model.ffn.match` gives."},
+
+    {.path = "memory.xl.len",
+     INTEGER_AT(memory.xl.len),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 1 << 20,
+     .fallback = "0",
+     .unit = "tokens",
+     .doc = "Transformer-XL memory: each layer keeps the keys and values of so many tokens before the window, without "
+            "gradient, from step to step; 0: none. `data.order` is then `stream`, also where it is not given."},
+    {.path = "memory.xl.eval_len",
+     INTEGER_AT(memory.xl.eval_len),
+     .flags = FIELD_RESULT | FIELD_NULLABLE,
+     .min = 0,
+     .max = 1 << 20,
+     .unit = "tokens",
+     .doc = "The memory's length in evaluations; 0 or null: not set, `memory.xl.len`."},
+    {.path = "memory.rmt.tokens",
+     INTEGER_AT(memory.rmt.tokens),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 1 << 16,
+     .fallback = "0",
+     .unit = "positions",
+     .doc = "Recurrent memory: so many positions before and behind each segment; what comes out behind it stands there "
+            "in the next one. 0: none. `data.order` is then `stream`, also where it is not given."},
+    {.path = "memory.rmt.bptt",
+     INTEGER_AT(memory.rmt.bptt),
+     .flags = FIELD_RESULT,
+     .min = 1,
+     .max = 1024,
+     .fallback = "1",
+     .unit = "segments",
+     .doc = "Segments that a window is cut in, of equal length; the gradient goes through all of them, and stops at "
+            "the window's start."},
+    {.path = "memory.pause.mode",
+     WORD_AT(spec_pause, memory.pause.mode, pause_words),
+     .flags = FIELD_RESULT,
+     .fallback = "drop",
+     .unit = "",
+     .doc =
+         "What pauses are. `drop`: an embedding each, spread evenly over the window, outputs dropped. "
+         "`predict_from_last`: one embedding, behind tokens drawn at random, and the last pause behind a token makes "
+         "its prediction."},
+    {.path = "memory.pause.tokens",
+     INTEGER_AT(memory.pause.tokens),
+     .flags = FIELD_RESULT,
+     .min = 0,
+     .max = 1 << 20,
+     .fallback = "0",
+     .unit = "pauses",
+     .doc = "Pauses in each window, at most `train.seq_len`; no tokens, they are not predicted and not counted. 0: "
+            "none."},
 
     {.path = "train.device",
      WORD_AT(spec_device, train.device, device_words),

@@ -45,6 +45,8 @@ char *spec_canonical(const struct spec *s)
     struct spec resolved = *s;
     if (resolved.model.d_ff == 0)
         resolved.model.d_ff = 4 * resolved.model.dim;
+    if (resolved.memory.xl.eval_len == 0)
+        resolved.memory.xl.eval_len = resolved.memory.xl.len;
     cJSON *object = fields_to_json(&resolved, FIELD_RESULT);
     json_add_int64(object, "version", SPEC_VERSION);
     char *text = json_canonical(object);

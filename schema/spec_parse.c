@@ -69,6 +69,16 @@ static int apply_preset(const cJSON *object, struct spec *s, struct err *err)
     return rc;
 }
 
+/* What the file left open and other fields decide. */
+static void resolve(const cJSON *object, struct spec *s)
+{
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(object, "data");
+    if (spec_has_memory(s) && !cJSON_GetObjectItemCaseSensitive(data, "order"))
+        s->data.order = ORDER_STREAM;
+    if (s->train.device == DEVICE_CUDA && s->resources.gpus == 0)
+        s->resources.gpus = 1;
+}
+
 int spec_from_json(const cJSON *object, struct spec *out, struct err *err)
 {
     struct spec s;
@@ -80,8 +90,7 @@ int spec_from_json(const cJSON *object, struct spec *out, struct err *err)
         rc = apply_group(object, "", &s, err);
     if (rc < 0)
         return rc;
-    if (s.train.device == DEVICE_CUDA && s.resources.gpus == 0)
-        s.resources.gpus = 1;
+    resolve(object, &s);
     rc = spec_validate(&s, err);
     if (rc == 0)
         *out = s;

@@ -56,6 +56,71 @@ static bool clip_vanishes(const struct spec *s)
     return s->train.clip > 0 && s->train.clip < 1e-6;
 }
 
+bool spec_has_memory(const struct spec *s)
+{
+    return s->memory.xl.len > 0 || s->memory.rmt.tokens > 0;
+}
+
+static bool xl_out_of_order(const struct spec *s)
+{
+    return s->memory.xl.len > 0 && s->data.order != ORDER_STREAM;
+}
+
+static bool rmt_out_of_order(const struct spec *s)
+{
+    return s->memory.rmt.tokens > 0 && s->data.order != ORDER_STREAM;
+}
+
+static bool xl_keeps_nonfinite(const struct spec *s)
+{
+    return s->memory.xl.len > 0 && s->train.on_nonfinite == NONFINITE_SKIP;
+}
+
+static bool rmt_keeps_nonfinite(const struct spec *s)
+{
+    return s->memory.rmt.tokens > 0 && s->train.on_nonfinite == NONFINITE_SKIP;
+}
+
+static bool rmt_with_documents(const struct spec *s)
+{
+    return s->memory.rmt.tokens > 0 && s->data.reset == RESET_DOCUMENT;
+}
+
+static bool segments_without_rmt(const struct spec *s)
+{
+    return s->memory.rmt.bptt > 1 && s->memory.rmt.tokens == 0;
+}
+
+static bool segments_do_not_divide(const struct spec *s)
+{
+    return s->memory.rmt.bptt > 1 && s->train.seq_len % s->memory.rmt.bptt != 0;
+}
+
+static bool segments_with_xl(const struct spec *s)
+{
+    return s->memory.rmt.bptt > 1 && s->memory.xl.len > 0;
+}
+
+static bool segments_with_pauses(const struct spec *s)
+{
+    return s->memory.rmt.bptt > 1 && s->memory.pause.tokens > 0;
+}
+
+static bool longer_memory_of_none(const struct spec *s)
+{
+    return s->memory.xl.len == 0 && s->memory.xl.eval_len > 0;
+}
+
+static bool shorter_memory_in_evaluation(const struct spec *s)
+{
+    return s->memory.xl.eval_len > 0 && s->memory.xl.eval_len < s->memory.xl.len;
+}
+
+static bool more_pauses_than_tokens(const struct spec *s)
+{
+    return s->memory.pause.tokens > s->train.seq_len;
+}
+
 static bool one_norm_in_sequence(const struct spec *s)
 {
     return s->model.norms == 1 && !s->model.parallel_residual;
@@ -94,6 +159,30 @@ static const struct rule rules[] = {
     {"model.heads", "model.dim", heads_do_not_divide, "model.dim must be a multiple of model.heads"},
     {"model.norms", "model.parallel_residual", one_norm_in_sequence,
      "one norm a block needs model.parallel_residual true: both branches read the same normalised input"},
+    {"data.order", "memory.xl.len", xl_out_of_order,
+     "a memory needs data.order \"stream\": a window must follow the one before"},
+    {"data.order", "memory.rmt.tokens", rmt_out_of_order,
+     "a memory needs data.order \"stream\": a window must follow the one before"},
+    {"data.reset", "memory.rmt.tokens", rmt_with_documents,
+     "a recurrent memory cannot be cut at a document's start: data.reset must be \"epoch\""},
+    {"memory.rmt.bptt", "memory.rmt.tokens", segments_without_rmt,
+     "segments are those of a recurrent memory: memory.rmt.tokens must be at least 1"},
+    {"memory.rmt.bptt", "train.seq_len", segments_do_not_divide, "train.seq_len must be a multiple of memory.rmt.bptt"},
+    {"memory.rmt.bptt", "memory.xl.len", segments_with_xl,
+     "keys of a segment in the same window have a gradient, those of an xl memory have none: memory.rmt.bptt must be "
+     "1"},
+    {"memory.rmt.bptt", "memory.pause.tokens", segments_with_pauses,
+     "pauses are placed in whole windows: memory.rmt.bptt must be 1"},
+    {"memory.xl.eval_len", "memory.xl.len", longer_memory_of_none,
+     "an evaluation has no memory where memory.xl.len is 0"},
+    {"memory.xl.eval_len", "memory.xl.len", shorter_memory_in_evaluation,
+     "an evaluation's memory is at least as long as that of training"},
+    {"memory.pause.tokens", "train.seq_len", more_pauses_than_tokens,
+     "memory.pause.tokens must be at most train.seq_len"},
+    {"train.on_nonfinite", "memory.rmt.tokens", rmt_keeps_nonfinite,
+     "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
+    {"train.on_nonfinite", "memory.xl.len", xl_keeps_nonfinite,
+     "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
     {"model.ffn.elephant.bias_std", "model.bias", bias_std_without_bias, "there are biases with model.bias true only"},
     {"model.ffn.elephant.bias_std", "model.ffn.type", bias_std_of_a_gate,
      "the spread of biases is that of the plain elephant layer"},

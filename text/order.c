@@ -113,6 +113,18 @@ void order_fill_window(const struct token_file *f, enum spec_reset reset, uint64
     out->predictions += n;
 }
 
+void order_set_memory(struct order *o, int64_t len)
+{
+    assert(len == 0 || o->kind == &order_stream);
+    o->memory = len;
+}
+
+void order_place_memory(int32_t *first, int64_t seq_len, int64_t memory, int64_t seen)
+{
+    for (int64_t i = 0; i < seq_len; i++)
+        first[i] = (int32_t)(first[i] > 0 ? memory + first[i] : memory - seen);
+}
+
 void order_permute(uint64_t *items, uint64_t n, uint64_t seed, int64_t epoch)
 {
     char name[24];
@@ -139,15 +151,13 @@ void order_fill(struct order *o, int64_t epoch, int64_t step_in_epoch, struct or
     o->kind->fill(o, step_in_epoch, out);
 }
 
-/* The split's tokens are [*start, *start + the result). */
-static int64_t split_range(const struct token_file *f, enum token_split split, uint64_t *start)
+int64_t order_split_range(const struct token_file *f, enum token_split split, uint64_t *start)
 {
     *start = split == SPLIT_TRAIN ? 0 : f->header.train_count;
     return (int64_t)(split == SPLIT_TRAIN ? f->header.train_count : f->header.count - f->header.train_count);
 }
 
-/* The first window, and one for each stride that is begun behind it. */
-static int64_t count_windows(const struct order_windows *w, int64_t predictions)
+int64_t order_count_windows(const struct order_windows *w, int64_t predictions)
 {
     if (predictions <= w->seq_len)
         return predictions > 0;
@@ -158,7 +168,7 @@ int64_t order_eval_steps(const struct token_file *f, const struct order_windows 
 {
     uint64_t start;
     assert(w->stride >= 1 && w->stride <= w->seq_len);
-    int64_t windows = count_windows(w, split_range(f, w->split, &start) - 1);
+    int64_t windows = order_count_windows(w, order_split_range(f, w->split, &start) - 1);
     return (windows + w->batch - 1) / w->batch;
 }
 
@@ -166,7 +176,7 @@ void order_eval_fill(const struct token_file *f, const struct order_windows *w, 
                      struct order_batch *out)
 {
     uint64_t start;
-    int64_t predictions = split_range(f, w->split, &start) - 1, windows = count_windows(w, predictions);
+    int64_t predictions = order_split_range(f, w->split, &start) - 1, windows = order_count_windows(w, predictions);
     assert(step >= 0 && step < order_eval_steps(f, w));
     order_clear(out, w->seq_len, w->batch);
     for (int64_t row = 0; row < w->batch && step * w->batch + row < windows; row++) {

@@ -22,6 +22,9 @@ struct order;
 int order_create(const struct token_file *f, enum spec_order kind, enum spec_reset reset, int64_t seed, int64_t seq_len,
                  int64_t batch, struct order **out, struct err *err);
 void order_destroy(struct order *o);
+/* `first` counts from the begin of a memory of len positions before each row (stream only); a row sees of it what its
+ * stream has already had in this epoch and, with reset document, of its first token's document. */
+void order_set_memory(struct order *o, int64_t len);
 int64_t order_steps_per_epoch(const struct order *o);
 int64_t order_predictions_per_epoch(const struct order *o);
 /* Predictions counted in steps [0, step) of an epoch, step in [0, steps_per_epoch]. */
@@ -32,7 +35,7 @@ struct order_batch {
     int64_t predictions; /* counted positions */
     int32_t *inputs;     /* [batch*seq_len], padding repeats id 0 */
     int32_t *targets;    /* [batch*seq_len], -1 where not counted */
-    int32_t *first;      /* [batch*seq_len] earliest visible position; all 0 with reset epoch */
+    int32_t *first;      /* [batch*seq_len] earliest visible position; all 0 with reset epoch and no memory */
 };
 
 /* Fills the caller's arrays for epoch >= 0, step_in_epoch >= 0. Keeps the permutation of the last epoch asked for. */
@@ -48,5 +51,9 @@ struct order_windows {
 int64_t order_eval_steps(const struct token_file *f, const struct order_windows *w);
 void order_eval_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset, int64_t step,
                      struct order_batch *out);
+/* The disjoint windows in as many steps for a model with a memory of `memory` positions: cut in `batch` streams of
+ * windows whose numbers differ by one at most; step s takes window s of each. */
+void order_eval_stream_fill(const struct token_file *f, const struct order_windows *w, enum spec_reset reset,
+                            int64_t memory, int64_t step, struct order_batch *out);
 
 #endif

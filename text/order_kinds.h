@@ -20,7 +20,7 @@ struct order {
     const struct order_kind *kind;
     enum spec_reset reset;
     uint64_t seed;
-    int64_t seq_len, batch, predictions;
+    int64_t seq_len, batch, predictions, memory;
     int64_t epoch; /* that of the permutation; -1: none yet */
     /* shuffle: of the whole windows. stream: of the documents, and where each starts in the permuted text (one more
      * entry: its end). */
@@ -31,6 +31,12 @@ struct order {
 void order_clear(struct order_batch *out, int64_t seq_len, int64_t batch);
 /* Index of the first document that starts after a token. */
 uint64_t order_document_after(const struct token_file *f, uint64_t position);
+/* Positions of a row count from the begin of its memory from now on, of which it sees the last `seen`. */
+void order_place_memory(int32_t *first, int64_t seq_len, int64_t memory, int64_t seen);
+/* A split's tokens are [*start, *start + the result). */
+int64_t order_split_range(const struct token_file *f, enum token_split split, uint64_t *start);
+/* Of an evaluation of so many predictions: the first window, and one for each stride that is begun behind it. */
+int64_t order_count_windows(const struct order_windows *w, int64_t predictions);
 /* A row of n predictions from token `start` on. */
 void order_fill_window(const struct token_file *f, enum spec_reset reset, uint64_t start, int64_t n, int64_t row,
                        int64_t seq_len, struct order_batch *out);

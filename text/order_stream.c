@@ -89,6 +89,13 @@ static void read_permuted(const struct order *o, uint64_t at, int64_t n, int32_t
     }
 }
 
+/* Of a memory, what a row that begins at `start` in this step may see. */
+static int64_t seen_memory(const struct order *o, int64_t step, uint64_t start)
+{
+    int64_t seen = least(o->memory, step * o->seq_len);
+    return o->reset == RESET_DOCUMENT ? least(seen, (int64_t)(start - o->starts[find_piece(o, start)])) : seen;
+}
+
 static void stream_fill(struct order *o, int64_t step, struct order_batch *out)
 {
     for (int64_t row = 0; row < o->batch; row++) {
@@ -98,6 +105,8 @@ static void stream_fill(struct order *o, int64_t step, struct order_batch *out)
         int64_t n = least(o->seq_len, end - start), base = row * o->seq_len;
         read_permuted(o, (uint64_t)start, n, out->inputs + base, o->reset == RESET_DOCUMENT ? out->first + base : NULL);
         read_permuted(o, (uint64_t)start + 1, n, out->targets + base, NULL);
+        if (o->memory > 0)
+            order_place_memory(out->first + base, o->seq_len, o->memory, seen_memory(o, step, (uint64_t)start));
         out->predictions += n;
         out->rows = row + 1;
     }

@@ -2,11 +2,42 @@
 #include <math.h>
 #include "worker/model_parts.h"
 
+static int64_t memory_length(const struct model *m)
+{
+    return m->evaluating ? m->plan->xl_eval_len : m->plan->xl_len;
+}
+
+/* Of the micro-batch in work. */
+static void *past_of(const struct model *m, const struct model_layer *layer)
+{
+    if (memory_length(m) == 0)
+        return NULL;
+    int64_t elements = 2 * m->spec->model.dim * memory_length(m);
+    unsigned char *past = m->evaluating ? layer->eval_past : layer->past;
+    return past + (size_t)(m->from * elements) * dtype_size(m->backend->storage);
+}
+
+static void remember(struct model *m, const struct model_layer *layer)
+{
+    int64_t tokens = m->spec->train.seq_len;
+    if (memory_length(m) > 0)
+        m->ops->remember(m->backend, &(struct remember_args){
+                                         .batch = m->batch,
+                                         .seq = m->plan->run,
+                                         .width = m->spec->model.dim,
+                                         .memory = memory_length(m),
+                                         .tokens = tokens,
+                                         .places = m->places ? m->places + m->from * tokens : NULL,
+                                         .qkv = layer->qkv_rows,
+                                         .past = past_of(m, layer),
+                                     });
+}
+
 static struct attention_args attention_of(const struct model *m, const struct model_layer *layer)
 {
     return (struct attention_args){
         .batch = m->batch,
-        .seq = m->past + m->seq,
+        .seq = m->read + m->seq,
         .heads = m->spec->model.heads,
         .head_dim = m->plan->head_dim,
         .rotary_dims = m->plan->rotary_dims,
@@ -16,6 +47,9 @@ static struct attention_args attention_of(const struct model *m, const struct mo
         .qkv = layer->qkv_rows,
         .out = layer->attn_rows,
         .lse = layer->lse,
+        .memory = memory_length(m),
+        .past = past_of(m, layer),
+        .kv = layer->kv,
     };
 }
 
@@ -23,8 +57,8 @@ void block_attention_mix(struct model *m, struct model_layer *layer, const void 
 {
     struct attention_args a = attention_of(m, layer);
     size_t row = (size_t)(3 * m->spec->model.dim) * dtype_size(m->backend->storage);
-    linear_apply(m, &layer->qkv, x, (unsigned char *)layer->qkv_rows + (size_t)m->past * row);
-    if (m->past > 0)
+    linear_apply(m, &layer->qkv, x, (unsigned char *)layer->qkv_rows + (size_t)m->read * row);
+    if (m->read > 0)
         m->ops->attention_next(m->backend, &a);
     else
         m->ops->attention_forward(m->backend, &a);
@@ -33,6 +67,8 @@ void block_attention_mix(struct model *m, struct model_layer *layer, const void 
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out)
 {
     block_attention_mix(m, layer, x);
+    if (m->evaluating)
+        remember(m, layer);
     linear_apply(m, &layer->attn_out, layer->attn_rows, out);
 }
 
@@ -43,6 +79,8 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
     linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, scratch);
     a.d_out = scratch;
     a.d_qkv = m->wide_rows;
+    a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
+    remember(m, layer);
     linear_gradient(m, &layer->qkv, x, m->wide_rows, dx);
 }

@@ -14,14 +14,17 @@
 static int check_data(const struct arguments *a, const struct loaded_run *r, const struct token_file *data,
                       struct order_windows *w, struct err *err)
 {
-    *w = (struct order_windows){a->split, r->spec.train.seq_len, a->stride ? a->stride : r->spec.train.seq_len,
-                                r->plan.micro_batch};
+    *w = evaluate_windows(&r->spec, &r->plan, a->split, a->stride ? a->stride : r->spec.train.seq_len);
     if (data->header.vocab > (uint64_t)r->plan.vocab)
         return err_set(err, ERR_INVALID, "data set '%s' has a vocabulary of %" PRIu64 ", the model one of %" PRId64,
                        a->data, data->header.vocab, r->plan.vocab);
     if (w->stride > w->seq_len)
         return err_set(err, ERR_INVALID, "a stride of %" PRId64 " leaves out text: at most train.seq_len, %" PRId64,
                        w->stride, w->seq_len);
+    if (w->stride < w->seq_len && spec_has_memory(&r->spec))
+        return err_set(err, ERR_INVALID,
+                       "a stride of %" PRId64 " below train.seq_len reads text twice: not with memory.xl or memory.rmt",
+                       w->stride);
     if (order_eval_steps(data, w) == 0)
         return err_set(err, ERR_INVALID, "data set '%s' has no such split to evaluate on", a->data);
     struct err inner;
@@ -36,9 +39,9 @@ static int evaluate(const struct loaded_run *r, const struct token_file *data, c
     struct order_batch room = {.inputs = calloc(n, sizeof *room.inputs),
                                .targets = calloc(n, sizeof *room.targets),
                                .first = calloc(n, sizeof *room.first)};
+    const struct evaluated model = {r->model, &r->spec, &r->plan, checkpoint_get_state(r->checkpoint)->step};
     int rc = room.inputs && room.targets && room.first
-                 ? evaluate_split(r->model, checkpoint_get_state(r->checkpoint)->step, data, w, r->spec.data.reset,
-                                  &room, found, err)
+                 ? evaluate_split(&model, data, w, &room, found, err)
                  : err_set(err, ERR_NO_MEMORY, "no memory for a batch of %zu tokens", n);
     free(room.inputs);
     free(room.targets);

@@ -11,6 +11,7 @@
 #include "worker/journal_writer.h"
 #include "worker/model.h"
 #include "worker/trainer.h"
+#include "worker/window.h"
 
 /* Bits a byte = nats a token / ln 2 * tokens a byte, the last one over the split's own text; NaN when its bytes are not
  * known. */
@@ -24,24 +25,43 @@ static double bits_per_byte(const struct token_file_header *h, enum token_split 
     return loss / M_LN2 * ((double)tokens / (double)bytes);
 }
 
-int evaluate_split(struct model *model, int64_t step, const struct token_file *data,
-                   const struct order_windows *windows, enum spec_reset reset, struct order_batch *room,
-                   struct evaluation *out, struct err *err)
+/* With a memory a batch is window i of each stream, and so are the streams of train.batch, whatever the micro-batch. */
+struct order_windows evaluate_windows(const struct spec *s, const struct plan *plan, enum token_split split,
+                                      int64_t stride)
+{
+    return (struct order_windows){split, s->train.seq_len, stride,
+                                  spec_has_memory(s) ? s->train.batch : plan->micro_batch};
+}
+
+static void load_batch(const struct evaluated *m, const struct token_file *data, const struct order_windows *w,
+                       int64_t i, struct order_batch *room)
+{
+    if (spec_has_memory(m->spec))
+        order_eval_stream_fill(data, w, m->spec->data.reset, m->plan->xl_eval_len, i, room);
+    else
+        order_eval_fill(data, w, m->spec->data.reset, i, room);
+    model_choose_windows(m->model,
+                         &(struct window_key){.epoch = WINDOW_EVALUATION, .number = i * w->batch, .fresh = i == 0});
+    model_load(m->model, room->rows, room->inputs, room->targets, room->first);
+}
+
+int evaluate_split(const struct evaluated *m, const struct token_file *data, const struct order_windows *windows,
+                   struct order_batch *room, struct evaluation *out, struct err *err)
 {
     struct model_results results = {0};
-    int64_t steps = order_eval_steps(data, windows), waited = 0, predictions = 0;
+    int64_t steps = order_eval_steps(data, windows), most = m->plan->micro_batch, waited = 0, predictions = 0;
     for (int64_t i = 0; i < steps; i++) {
-        order_eval_fill(data, windows, reset, i, room);
+        model_step_begin(m->model, &(struct step_values){.step = m->step});
+        load_batch(m, data, windows, i, room);
         predictions += room->predictions;
-        model_step_begin(model, &(struct step_values){.step = step});
-        model_load(model, room->rows, room->inputs, room->targets, room->first);
         if (i == 0)
-            model_zero_loss(model);
-        model_forward(model, 0, room->rows);
-        model_step_end(model);
+            model_zero_loss(m->model);
+        for (int64_t row = 0; row < room->rows; row += most)
+            model_forward(m->model, row, room->rows - row < most ? room->rows - row : most);
+        model_step_end(m->model);
         bool last = i == steps - 1;
-        for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(model) - 1); waited++) {
-            int rc = model_step_wait(model, &results, err);
+        for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(m->model) - 1); waited++) {
+            int rc = model_step_wait(m->model, &results, err);
             if (rc != 0)
                 return rc;
         }
@@ -54,15 +74,16 @@ int evaluate_split(struct model *model, int64_t step, const struct token_file *d
 
 int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
 {
-    int64_t begin = clock_monotonic_us(), seq_len = t->spec.train.seq_len;
-    const struct order_windows windows = {SPLIT_VAL, seq_len, seq_len, t->plan.micro_batch};
+    int64_t begin = clock_monotonic_us();
+    const struct evaluated model = {t->model, &t->spec, &t->plan, t->step};
+    const struct order_windows windows = evaluate_windows(&t->spec, &t->plan, SPLIT_VAL, t->spec.train.seq_len);
     if (order_eval_steps(&t->data, &windows) == 0)
         return 0;
     struct journal_record r = {.kind = JOURNAL_EVAL};
     struct journal_eval *e = &r.eval;
     struct evaluation found;
     t->blame = END_BACKEND_ERROR;
-    int rc = evaluate_split(t->model, t->step, &t->data, &windows, t->spec.data.reset, &t->batch, &found, err);
+    int rc = evaluate_split(&model, &t->data, &windows, &t->batch, &found, err);
     if (rc != 0)
         return rc;
     e->step = t->step;

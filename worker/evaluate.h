@@ -3,6 +3,8 @@
 #define BAKA_WORKER_EVALUATE_H
 
 #include <stdint.h>
+#include "schema/plan.h"
+#include "schema/spec.h"
 #include "text/order.h"
 
 struct err;
@@ -15,10 +17,19 @@ struct evaluation {
     double bits_per_byte; /* NaN when the text's bytes are not known */
 };
 
-/* `room` holds windows->batch rows, step names the model's in errors. At least one prediction. */
-int evaluate_split(struct model *model, int64_t step, const struct token_file *data,
-                   const struct order_windows *windows, enum spec_reset reset, struct order_batch *room,
-                   struct evaluation *out, struct err *err);
+struct evaluated {
+    struct model *model;
+    const struct spec *spec; /* the model's, as is the plan */
+    const struct plan *plan;
+    int64_t step; /* names the model's in errors */
+};
+
+/* The windows of a split in batches as the model takes them. A memory wants a stride of train.seq_len. */
+struct order_windows evaluate_windows(const struct spec *s, const struct plan *plan, enum token_split split,
+                                      int64_t stride);
+/* `room` holds windows->batch rows. At least one prediction. */
+int evaluate_split(const struct evaluated *m, const struct token_file *data, const struct order_windows *windows,
+                   struct order_batch *room, struct evaluation *out, struct err *err);
 
 /* Evaluates the model as it stands after t->step steps and journals one `eval` record; nothing when there is no
  * validation split. Sets t->blame on failure. */

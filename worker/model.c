@@ -12,7 +12,8 @@
 /* Finds tensors in the order in which the plan lists them, so that a search starts where the one before ended. */
 struct finder {
     struct model *m;
-    int64_t layer; /* -1: names stand alone */
+    int64_t layer;   /* -1: names stand alone */
+    int64_t segment; /* whose part of activations */
     int parameter, buffer;
     char missing[72];
 };
@@ -56,7 +57,8 @@ static void *look_for_buffer(struct finder *f, const char *full)
         if (strcmp(b->name, full) != 0)
             continue;
         f->buffer = at;
-        return f->m->arena + b->offset;
+        size_t part = b->class == PLAN_ACTIVATIONS ? b->bytes / (size_t)plan->segments : 0;
+        return f->m->arena + b->offset + part * (size_t)f->segment;
     }
     return NULL;
 }
@@ -120,6 +122,11 @@ static void find_layer(struct finder *f, struct model_layer *layer)
     if (s->model.norms == 2)
         layer->norm[parallel ? 0 : 1].y[parallel ? 1 : 0] = finder_buffer(f, "n2");
     layer->qkv_rows = finder_buffer(f, "qkv");
+    if (f->m->plan->xl_len > 0) {
+        layer->kv = finder_buffer(f, "kv");
+        layer->past = finder_buffer(f, "past");
+        layer->eval_past = finder_buffer(f, "eval_past");
+    }
     layer->lse = finder_buffer(f, "lse");
     layer->attn_rows = finder_buffer(f, "attn");
     f->m->ffn->find(f, layer);
@@ -132,43 +139,72 @@ static void hand_over_bias_gradient(struct linear *from, struct norm_site *to, i
     from->bias.grad = NULL;
 }
 
-static void hand_over_bias_gradients(struct model *m)
+static void hand_over_bias_gradients(const struct model *m, struct model_segment *segment)
 {
     bool parallel = m->spec->model.parallel_residual;
     for (int64_t i = 0; i < m->spec->model.layers; i++) {
-        struct model_layer *layer = &m->layers[i];
-        struct norm_site *next = i + 1 < m->spec->model.layers ? &m->layers[i + 1].norm[0] : &m->final_norm;
+        struct model_layer *layer = &segment->layers[i];
+        struct norm_site *next = i + 1 < m->spec->model.layers ? &segment->layers[i + 1].norm[0] : &segment->final_norm;
         hand_over_bias_gradient(&layer->attn_out, parallel ? next : &layer->norm[1], 0);
         hand_over_bias_gradient(&layer->ffn_down, next, parallel ? 1 : 0);
     }
+}
+
+static void find_segment(struct finder *f, struct model_segment *s)
+{
+    for (f->layer = 0; f->layer < f->m->spec->model.layers; f->layer++)
+        find_layer(f, &s->layers[f->layer]);
+    f->layer = -1;
+    find_norm_weights(f, &s->final_norm, 0, "final_norm.weight", "final_norm.bias");
+    find_norm_buffers(f, &s->final_norm, "final.sum", "final.mean", "final.rstd");
+    s->stream_rows = finder_buffer(f, "shared.stream");
+    s->final_norm.y[0] = s->stream_rows;
+    s->branch_rows[0] = finder_buffer(f, "shared.branch1");
+    s->branch_rows[1] = finder_buffer(f, "shared.branch2");
+    s->wide_rows = finder_buffer(f, "shared.wide");
+}
+
+static void find_memories(struct finder *f)
+{
+    struct model *m = f->m;
+    if (m->plan->pause_rows > 0) {
+        m->pause = finder_weight(f, "pause.weight");
+        m->pauses = finder_buffer(f, "pauses");
+    }
+    if (m->plan->rmt_tokens > 0) {
+        m->rmt = finder_weight(f, "rmt.weight");
+        m->rmt_state = finder_buffer(f, "rmt.state");
+        m->rmt_eval_state = finder_buffer(f, "rmt.eval_state");
+        m->d_memory = finder_buffer(f, "shared.d_memory");
+    }
+    if (m->plan->xl_len > 0)
+        m->d_kv = finder_buffer(f, "shared.d_kv");
+    if (m->plan->xl_len > 0 && !window_is_plain(m->plan))
+        m->places = finder_buffer(f, "places");
+    if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)
+        m->first = finder_buffer(f, "first");
 }
 
 static int find_tensors(struct model *m, struct err *err)
 {
     struct finder f = {.m = m, .layer = -1};
     m->embed = finder_weight(&f, "embed.weight");
-    for (f.layer = 0; f.layer < m->spec->model.layers; f.layer++)
-        find_layer(&f, &m->layers[f.layer]);
-    f.layer = -1;
-    find_norm_weights(&f, &m->final_norm, 0, "final_norm.weight", "final_norm.bias");
+    for (f.segment = 0; f.segment < m->plan->segments; f.segment++)
+        find_segment(&f, &m->segments[f.segment]);
+    f.segment = 0;
     m->head = m->spec->model.tie_embeddings ? m->embed : finder_weight(&f, "head.weight");
-    find_norm_buffers(&f, &m->final_norm, "final.sum", "final.mean", "final.rstd");
-    m->stream_rows = finder_buffer(&f, "shared.stream");
-    m->final_norm.y[0] = m->stream_rows;
-    m->branch_rows[0] = finder_buffer(&f, "shared.branch1");
-    m->branch_rows[1] = finder_buffer(&f, "shared.branch2");
-    m->wide_rows = finder_buffer(&f, "shared.wide");
+    find_memories(&f);
     m->logits = finder_buffer(&f, "logits");
     m->tokens = finder_buffer(&f, "tokens");
     m->targets = finder_buffer(&f, "targets");
-    if (m->spec->data.reset == RESET_DOCUMENT)
-        m->first = finder_buffer(&f, "first");
     m->loss_sum = finder_buffer(&f, "loss_sum");
     m->grad_norm = finder_buffer(&f, "grad_norm");
     m->updates = finder_buffer(&f, "updates");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
-    hand_over_bias_gradients(m);
+    for (int64_t g = 0; g < m->plan->segments; g++)
+        hand_over_bias_gradients(m, &m->segments[g]);
+    model_choose_segment(m, 0);
     return 0;
 }
 
@@ -201,7 +237,10 @@ static void *allocate_list(size_t count, size_t size)
 
 static void release_lists(struct model *m)
 {
-    free(m->layers);
+    window_finish(&m->window);
+    for (int64_t g = 0; g < m->plan->segments; g++)
+        free(m->segments[g].layers);
+    free(m->segments);
     free(m->tensors);
     free(m);
 }
@@ -228,7 +267,10 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
         m->activation = ffn->activation(spec);
     m->arena = arena;
     m->norm_kind = spec->model.norm == SPEC_NORM_LAYERNORM ? NORM_LAYERNORM : NORM_RMSNORM;
-    m->layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
+    window_init(&m->window, spec, plan);
+    m->segments = allocate_list((size_t)plan->segments, sizeof(*m->segments));
+    for (int64_t g = 0; g < plan->segments; g++)
+        m->segments[g].layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
     m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
     rc = find_tensors(m, err);
     if (rc != 0) {

@@ -38,26 +38,33 @@ void model_step_begin(struct model *m, const struct step_values *values);
 void model_step_end(struct model *m);
 int model_step_wait(struct model *m, struct model_results *out, struct err *err);
 
+/* Which windows the next model_load has, so that pauses fall alike whenever they come; an evaluation's or an epoch's.
+ * Not needed without memory.pause and memory.rmt. */
+struct window_key;
+void model_choose_windows(struct model *m, const struct window_key *key);
 /* rows <= train.batch sequences of seq_len; host arrays [rows*seq_len], free on return, `first` being read (and needed)
- * with data.reset document only. */
+ * with data.reset document, a memory or pauses only. */
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first);
 void model_zero_gradients(struct model *m); /* and the loss sum */
 void model_zero_loss(struct model *m);
 /* Sequences from..from+rows of those loaded, rows <= plan->micro_batch. Adds to the gradients d(loss)/dp with
  * loss = step_values.loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
+/* A row's memory belongs to its number; training and evaluations have memories of their own, and each pass over a row
+ * moves one of them on. What `first` hides of a memory does not count: a stream that begins needs no clearing. */
 void model_forward_backward(struct model *m, int64_t from, int64_t rows);
 void model_forward(struct model *m, int64_t from, int64_t rows);
 /* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
 void model_update(struct model *m);
 
-/* One text, position by position, outside steps; wants data.reset epoch and a plan without recomputation, where each layer's keys and values
- * stay for the positions after them. model_read begins a text of n tokens, 1 to seq_len; model_read_next goes on with
- * one more, at most seq_len in all. logits [plan->vocab] (host) are those of the token after the last one read. Tokens
- * are below the vocabulary. Errors: the backend's. */
+/* One text, position by position, outside steps; wants data.reset epoch, no memory.* and a plan without recomputation,
+ * where each layer's keys and values stay for the positions after them. model_read begins a text of n tokens, 1 to
+ * seq_len; model_read_next goes on with one more, at most seq_len in all. logits [plan->vocab] (host) are those of the
+ * token after the last one read. Tokens are below the vocabulary. Errors: the backend's. */
 int model_read(struct model *m, const int32_t *tokens, int64_t n, float *logits, struct err *err);
 int model_read_next(struct model *m, int32_t token, float *logits, struct err *err);
 
-/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"). */
+/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), then the memory of
+ * training ("layers.3.past", "rmt.state"). */
 int model_state_count(const struct model *m);
 struct model_tensor {
     char name[72];

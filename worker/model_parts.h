@@ -8,6 +8,7 @@
 #define BAKA_WORKER_MODEL_PARTS_H
 
 #include "worker/model.h"
+#include "worker/window.h"
 
 /* A parameter tensor as operators read it, and its gradient; both NULL where the model has none. The gradient alone is
  * NULL where another operator makes it. */
@@ -35,6 +36,8 @@ struct model_layer {
     struct norm_site norm[2]; /* parallel: [0] only; sequential: before attention, before the feed-forward layer */
     struct linear qkv, attn_out, ffn_up, ffn_down;
     void *qkv_rows, *lse, *attn_rows; /* [rows,3d] rotated, [batch,heads,seq], [rows,d] */
+    void *kv;                         /* xl: [batch,memory+seq,2d] all keys, rotated, and values */
+    void *past, *eval_past;           /* xl: [train.batch,memory,2d], of training and of evaluations */
     void *pre, *hidden;               /* [rows,d_ff or 2*d_ff], [rows,d_ff]; sdpa: queries, what they found: [rows,d] */
 
     /* Of some feed-forward layers. */
@@ -52,6 +55,15 @@ struct stream {
     const void *add[2];
 };
 
+/* Where the activations of one segment of a window stand. */
+struct model_segment {
+    struct model_layer *layers;
+    struct norm_site final_norm;
+    void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
+    void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
+    void *wide_rows; /* [rows, at least 3d and the hidden's width] gradients of qkv and in the feed-forward layer */
+};
+
 struct model {
     const struct spec *spec;
     const struct plan *plan;
@@ -64,33 +76,44 @@ struct model {
     enum norm_kind norm_kind;
 
     struct weight embed, head; /* head is embed when tied */
-    struct model_layer *layers;
+    struct weight pause, rmt;
+    struct model_segment *segments; /* plan->segments */
+    struct model_layer *layers;     /* these are of the segment in work, as in struct model_segment */
     struct norm_site final_norm;
-    void *stream_rows;    /* [rows,d] the final norm's output, then the gradient of the residual stream */
-    void *branch_rows[2]; /* [rows,d] outputs of attention and feed-forward, then gradients of their inputs */
-    void *wide_rows; /* [rows, at least 3d and the hidden's width] gradients of qkv and in the feed-forward layer */
+    void *stream_rows, *branch_rows[2], *wide_rows;
+    void *rmt_state, *rmt_eval_state; /* [train.batch*rmt_tokens,d] what comes next into a row's memory */
+    void *d_memory;                   /* [batch*rmt_tokens,d] gradient of a segment's memory */
+    void *d_kv;                       /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
-    int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents */
+    int32_t *places, *pauses;          /* device: of tokens (xl) and pauses in their rows; NULL where not needed */
+    int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
     double *loss_sum, *grad_norm;
     int64_t *updates;
 
-    int64_t batch, seq, rows;         /* of the micro-batch in work: sequences, positions of one, of all */
-    int64_t past;                     /* positions before those, read earlier; not 0: one position of one sequence */
-    int64_t begin;                    /* its first position among those loaded */
+    int64_t batch, seq, rows; /* of the micro-batch in work: sequences, positions of one, of all */
+    int64_t read;        /* positions of the text before those (model_text.c); not 0: one position of one sequence */
+    int64_t loaded;      /* sequences */
+    int64_t from, begin; /* its first sequence, and position of the segment in work, among those loaded */
+    bool evaluating;     /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     void *gradients;
     size_t gradient_bytes;
     struct model_results results[MODEL_STEPS_IN_FLIGHT];
     int64_t steps_begun, steps_waited;
+    struct window window; /* what model_load makes of the next windows */
+    struct window_key key;
 };
 
-/* Places of the micro-batch in what was loaded. */
+/* Makes it the one in work, within the rows in work. */
+void model_choose_segment(struct model *m, int64_t segment);
+/* Places of the micro-batch's segment in what was loaded. */
 const int32_t *model_tokens(const struct model *m);
 const int32_t *model_targets(const struct model *m);
-const int32_t *model_first(const struct model *m); /* NULL: attention does not stop at documents */
+const int32_t *model_first(const struct model *m); /* NULL: nothing before a row's position is hidden */
 
-/* From the tokens to the classifier's input in m->stream_rows, for the positions in work. */
-void model_run_layers(struct model *m);
+/* From the tokens to the classifier's input in m->stream_rows, for the positions in work, which are of the segment in
+ * work. */
+void model_run_layers(struct model *m, int64_t segment);
 
 struct finder;
 /* Tensors of the plan by name, in the layer in work; what is missing makes model_create() fail. finder_linear's bias is
@@ -131,7 +154,8 @@ void *model_at(const struct model *m, const void *base, int64_t elements);
 struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
- * without the last projection. */
+ * without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an
+ * evaluation, backward's in training. */
 void block_attention_mix(struct model *m, struct model_layer *layer, const void *x);
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out);
 /* scratch [rows,d] */

@@ -6,6 +6,7 @@
  * classifier's and the look-up's gradient in one tensor.
  */
 #include "worker/model_parts.h"
+#include "worker/model_rmt.h"
 
 void norm_site_forward(struct model *m, struct norm_site *site, struct stream *stream)
 {
@@ -80,6 +81,17 @@ void linear_gradient_add(struct model *m, const struct linear *linear, const voi
                                         });
 }
 
+void model_choose_windows(struct model *m, const struct window_key *key)
+{
+    m->key = *key;
+}
+
+static void upload(struct model *m, int32_t *to, const int32_t *from, int64_t count)
+{
+    if (to)
+        m->ops->upload(m->backend, to, from, (size_t)count * sizeof(int32_t));
+}
+
 void *model_at(const struct model *m, const void *base, int64_t elements)
 {
     return base ? (unsigned char *)(uintptr_t)base + (size_t)elements * dtype_size(m->backend->storage) : NULL;
@@ -104,20 +116,39 @@ struct linear linear_rows(const struct model *m, const struct linear *linear, in
 
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
 {
-    size_t bytes = (size_t)(rows * m->spec->train.seq_len) * sizeof(int32_t);
-    m->ops->upload(m->backend, m->tokens, inputs, bytes);
-    m->ops->upload(m->backend, m->targets, targets, bytes);
-    if (m->first)
-        m->ops->upload(m->backend, m->first, first, bytes);
+    struct window *w = &m->window;
+    bool plain = window_is_plain(m->plan);
+    int64_t positions = rows * m->plan->run * m->plan->segments;
+    m->loaded = rows;
+    if (!plain)
+        window_fill(w, &m->key, rows, inputs, targets, first);
+    upload(m, m->tokens, plain ? inputs : w->tokens, positions);
+    upload(m, m->targets, plain ? targets : w->targets, positions);
+    upload(m, m->first, plain ? first : w->first, positions);
+    upload(m, m->places, w->places, rows * m->spec->train.seq_len);
+    upload(m, m->pauses, w->pauses, rows * m->spec->memory.pause.tokens);
 }
 
-static void choose_rows(struct model *m, int64_t from, int64_t rows)
+static void choose_rows(struct model *m, int64_t from, int64_t rows, bool evaluating)
 {
     m->batch = rows;
-    m->seq = m->spec->train.seq_len;
-    m->past = 0;
-    m->rows = rows * m->spec->train.seq_len;
-    m->begin = from * m->spec->train.seq_len;
+    m->seq = m->plan->run;
+    m->read = 0;
+    m->rows = rows * m->plan->run;
+    m->from = from;
+    m->evaluating = evaluating;
+}
+
+void model_choose_segment(struct model *m, int64_t segment)
+{
+    const struct model_segment *s = &m->segments[segment];
+    m->layers = s->layers;
+    m->final_norm = s->final_norm;
+    m->stream_rows = s->stream_rows;
+    m->branch_rows[0] = s->branch_rows[0];
+    m->branch_rows[1] = s->branch_rows[1];
+    m->wide_rows = s->wide_rows;
+    m->begin = (segment * m->loaded + m->from) * m->plan->run;
 }
 
 const int32_t *model_tokens(const struct model *m)
@@ -141,14 +172,53 @@ static struct embed_args embedding_of(const struct model *m)
         .rows = m->rows, .dim = m->spec->model.dim, .vocab = m->plan->vocab, .tokens = model_tokens(m)};
 }
 
-void model_run_layers(struct model *m)
+static struct rows_args pauses_of(const struct model *m, void *x)
+{
+    return (struct rows_args){
+        .batch = m->batch,
+        .seq = m->plan->run,
+        .dim = m->spec->model.dim,
+        .count = m->spec->memory.pause.tokens,
+        .at = m->pauses + m->from * m->spec->memory.pause.tokens,
+        .x = x,
+        .table_rows = m->plan->pause_rows,
+        .table = m->pause.value,
+        .d_table = m->pause.grad,
+        .wide = true,
+    };
+}
+
+static void embed_rows(struct model *m, int64_t segment, void *out)
 {
     struct embed_args embed = embedding_of(m);
     embed.table = m->embed.value;
-    embed.out = m->layers[0].norm[0].sum;
+    embed.out = out;
     m->ops->embed_forward(m->backend, &embed);
+    if (m->pauses) {
+        struct rows_args pauses = pauses_of(m, out);
+        m->ops->put_rows(m->backend, &pauses);
+    }
+    if (m->rmt_state)
+        model_rmt_read(m, segment, out);
+}
 
-    struct stream stream = {.x = embed.out};
+/* Rows that are no tokens are 0 when the embedding sees them. */
+static void embed_gradient(struct model *m, void *d_out)
+{
+    if (m->pauses) {
+        struct rows_args pauses = pauses_of(m, d_out);
+        m->ops->take_rows(m->backend, &pauses);
+    }
+    struct embed_args embed = embedding_of(m);
+    embed.d_out = d_out;
+    embed.d_table = m->embed.grad;
+    m->ops->embed_backward(m->backend, &embed);
+}
+
+void model_run_layers(struct model *m, int64_t segment)
+{
+    struct stream stream = {.x = m->layers[0].norm[0].sum};
+    embed_rows(m, segment, m->layers[0].norm[0].sum);
     for (int64_t i = 0; i < m->spec->model.layers; i++)
         m->block->forward(m, &m->layers[i], &stream);
     norm_site_forward(m, &m->final_norm, &stream);
@@ -174,17 +244,21 @@ static void run_classifier(struct model *m, void *dx)
 
 void model_forward(struct model *m, int64_t from, int64_t rows)
 {
-    choose_rows(m, from, rows);
-    model_run_layers(m);
-    run_classifier(m, NULL);
+    choose_rows(m, from, rows, true);
+    for (int64_t g = 0; g < m->plan->segments; g++) {
+        model_choose_segment(m, g);
+        model_run_layers(m, g);
+        run_classifier(m, NULL);
+    }
+    if (m->rmt_state)
+        model_rmt_write(m);
 }
 
-void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+static void segment_backward(struct model *m, int64_t segment)
 {
-    choose_rows(m, from, rows);
-    model_run_layers(m);
     run_classifier(m, m->branch_rows[0]);
-
+    if (segment + 1 < m->plan->segments)
+        model_rmt_add_gradient(m, m->branch_rows[0]);
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);
     int64_t last = m->spec->model.layers - 1;
     for (int64_t i = last; i >= 0; i--) {
@@ -192,8 +266,22 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
             m->block->rebuild(m, &m->layers[i]);
         m->block->backward(m, &m->layers[i]);
     }
-    struct embed_args embed = embedding_of(m);
-    embed.d_out = m->stream_rows;
-    embed.d_table = m->embed.grad;
-    m->ops->embed_backward(m->backend, &embed);
+    if (m->rmt_state)
+        model_rmt_take_gradient(m, segment, m->stream_rows);
+    embed_gradient(m, m->stream_rows);
+}
+
+void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+{
+    choose_rows(m, from, rows, false);
+    for (int64_t g = 0; g < m->plan->segments; g++) {
+        model_choose_segment(m, g);
+        model_run_layers(m, g);
+    }
+    if (m->rmt_state)
+        model_rmt_write(m);
+    for (int64_t g = m->plan->segments - 1; g >= 0; g--) {
+        model_choose_segment(m, g);
+        segment_backward(m, g);
+    }
 }

@@ -1,50 +1,76 @@
 /* model_state.c: parameters and moments by name, for checkpoints. Indices: all parameters in the plan's order, then all
- * first moments (".m"), then all second ones (".v"). */
+ * first moments (".m"), then all second ones (".v"), then the memories of
+ * the layers and the recurrent one. */
 #include "worker/model.h"
 
 #include <stdio.h>
 #include "worker/model_parts.h"
 
 struct place {
-    const struct plan_parameter *parameter;
-    const char *suffix;
+    char name[72];
+    int64_t rows, cols;
     void *at;
     enum dtype dtype;
 };
 
+/* What goes from window to window in training, in the type of activations: the keys and values of each layer, then the
+ * recurrent memory. */
+static struct place find_memory(const struct model *m, int64_t index)
+{
+    struct place p = {.dtype = m->backend->storage};
+    if (m->plan->xl_len > 0 && index < m->spec->model.layers) {
+        snprintf(p.name, sizeof p.name, "layers.%lld.past", (long long)index);
+        p.rows = m->spec->train.batch * m->plan->xl_len;
+        p.cols = 2 * m->spec->model.dim;
+        p.at = m->layers[index].past;
+    } else {
+        snprintf(p.name, sizeof p.name, "rmt.state");
+        p.rows = m->spec->train.batch * m->plan->rmt_tokens;
+        p.cols = m->spec->model.dim;
+        p.at = m->rmt_state;
+    }
+    return p;
+}
+
 static struct place find_place(const struct model *m, int index)
 {
     int kind = index / m->plan->parameter_count;
+    if (kind > 2)
+        return find_memory(m, index - 3 * m->plan->parameter_count);
     const struct plan_parameter *p = &m->plan->parameters[index % m->plan->parameter_count];
-    /* All of it is wide: float for storage F32 and BF16. */
-    enum dtype wide = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-    if (kind == 0)
-        return (struct place){p, "", m->arena + p->param, wide};
-    if (kind == 1)
-        return (struct place){p, ".m", m->arena + p->m, wide};
-    return (struct place){p, ".v", m->arena + p->v, wide};
+    size_t at = kind == 0 ? p->param : kind == 1 ? p->m : p->v;
+    struct place place = {
+        .rows = p->rows,
+        .cols = p->cols,
+        .at = m->arena + at,
+        /* All of it is wide: float for storage F32 and BF16. */
+        .dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32,
+    };
+    snprintf(place.name, sizeof place.name, "%s%s", p->name, kind == 0 ? "" : kind == 1 ? ".m" : ".v");
+    return place;
 }
 
 static size_t place_bytes(const struct place *place)
 {
-    return (size_t)place->parameter->rows * (size_t)place->parameter->cols * dtype_size(place->dtype);
+    return (size_t)place->rows * (size_t)place->cols * dtype_size(place->dtype);
 }
 
 int model_state_count(const struct model *m)
 {
-    return 3 * m->plan->parameter_count;
+    int memories = (m->plan->xl_len > 0 ? (int)m->spec->model.layers : 0) + (m->plan->rmt_tokens > 0);
+    return 3 * m->plan->parameter_count + memories;
 }
 
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out)
 {
     struct place place = find_place(m, index);
     struct model_tensor t = {
-        .rows = place.parameter->rows,
-        .cols = place.parameter->cols,
+        .rows = place.rows,
+        .cols = place.cols,
         .bytes = place_bytes(&place),
         .dtype = place.dtype,
     };
-    snprintf(t.name, sizeof(t.name), "%s%s", place.parameter->name, place.suffix);
+    snprintf(t.name, sizeof(t.name), "%s", place.name);
     *out = t;
 }
 

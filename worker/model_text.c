@@ -41,20 +41,21 @@ static int read_logits(struct model *m, float *logits, struct err *err)
 
 static int read_positions(struct model *m, const int32_t *tokens, int64_t n, float *logits, struct err *err)
 {
-    assert(m->plan->recompute == RECOMPUTE_NONE && !m->first && n >= 1 && m->past + n <= m->spec->train.seq_len);
+    assert(m->plan->recompute == RECOMPUTE_NONE && !m->first && n >= 1 && m->read + n <= m->spec->train.seq_len);
+    assert(window_is_plain(m->plan) && m->plan->xl_len == 0);
     m->batch = 1;
     m->seq = m->rows = n;
     m->begin = 0;
     m->ops->upload(m->backend, m->tokens, tokens, (size_t)n * sizeof *tokens);
-    model_run_layers(m);
+    model_run_layers(m, 0);
     int rc = read_logits(m, logits, err);
-    m->past += n;
+    m->read += n;
     return rc;
 }
 
 int model_read(struct model *m, const int32_t *tokens, int64_t n, float *logits, struct err *err)
 {
-    m->past = 0;
+    m->read = 0;
     return read_positions(m, tokens, n, logits, err);
 }
 

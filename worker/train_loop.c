@@ -20,6 +20,7 @@
 #include "worker/schedule.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
+#include "worker/window.h"
 
 /* Without train.checkpoint_every: no two checkpoints closer than this, and no more bytes a second on average. */
 #define CHECKPOINT_SECONDS 10.0
@@ -62,6 +63,10 @@ static void begin_step(struct loop *l, int64_t step)
     p->predictions = b->predictions;
     model_step_begin(
         t->model, &(struct step_values){.step = step, .lr = p->record.lr, .loss_scale = 1.0 / (double)b->predictions});
+    int64_t in_epoch = (step - 1) % t->steps_per_epoch;
+    model_choose_windows(t->model, &(struct window_key){.epoch = (step - 1) / t->steps_per_epoch,
+                                                        .number = in_epoch * t->spec.train.batch,
+                                                        .fresh = in_epoch == 0});
     model_load(t->model, b->rows, b->inputs, b->targets, b->first);
     model_zero_gradients(t->model);
     for (int64_t row = 0; row < b->rows; row += t->plan.micro_batch)

@@ -84,8 +84,11 @@ static int open_data(struct trainer *t, struct err *err)
                           "%" PRId64 " is less than the data set's vocabulary of %" PRIu64, t->spec.model.vocab,
                           t->data.header.vocab);
     }
-    return order_create(&t->data, t->spec.data.order, t->spec.data.reset, t->spec.train.seed, t->spec.train.seq_len,
-                        t->spec.train.batch, &t->order, err);
+    rc = order_create(&t->data, t->spec.data.order, t->spec.data.reset, t->spec.train.seed, t->spec.train.seq_len,
+                      t->spec.train.batch, &t->order, err);
+    if (rc == 0)
+        order_set_memory(t->order, t->spec.memory.xl.len);
+    return rc;
 }
 
 /* train.steps, else the epochs in steps, rounded up; 0.1 * 30 epochs are 3, whatever the last bit says. */

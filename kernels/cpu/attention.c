@@ -4,7 +4,8 @@
  * [key][query]: the softmax then runs down the rows, all queries of a tile at once in vector lanes, and both products
  * with the scores take them as they lie. Forward keeps running maxima and sums (Dao et al. 2022, algorithm 1), backward
  * recomputes the probabilities from lse. Tiles above the diagonal or wholly before `first` are skipped, in a diagonal
- * tile also the part above it; what is masked inside a computed part has probability 0. Scratch a thread is about
+ * tile also the part above it; what is masked inside a computed part has probability 0. The first tile of keys is short
+ * where a memory's length is no multiple of a tile, so that the diagonal lies in tiles. Scratch a thread is about
  * 10 tiles of 64 x head_dim, whatever the length.
  */
 #include "kernels/cpu/cpu.h"
@@ -28,9 +29,10 @@ struct tiles {
 struct head {
     const struct attention_args *a;
     const real *angles;
-    int64_t dim, padded, stride; /* stride: elements between positions of qkv */
-    int64_t sequence, index;     /* which sequence, which head */
-    real *q, *k, *v;             /* position 0 */
+    int64_t dim, padded;
+    int64_t stride, kv_stride; /* elements between positions of qkv; of keys and of values */
+    int64_t sequence, index;   /* which sequence, which head */
+    real *q, *k, *v;           /* of the row's first query, and of key 0 */
 };
 
 static size_t tiles_bytes(int64_t padded)
@@ -105,11 +107,33 @@ static int64_t load_first(struct tiles *t, const struct head *h, int64_t q0, int
     return low;
 }
 
-/* masked: some key of the tile is invisible to some query for another reason than lying outside the computed part. */
-static void mask_tile(const struct tiles *t, int64_t q0, int64_t k0, bool diagonal)
+/* A tile of keys [k0, k0 + keys), and how the queries of a tile see it. */
+struct key_tile {
+    int64_t k0, keys;
+    bool diagonal, masked; /* masked: some key is invisible to some query */
+};
+
+/* Tiles of keys begin where those of the row do, the short one before them at 0. */
+static int64_t tile_start(const struct attention_args *a, int64_t key)
+{
+    int64_t head = a->memory % TILE;
+    return key < head ? 0 : head + (key - head) / TILE * TILE;
+}
+
+static struct key_tile key_tile_at(const struct attention_args *a, int64_t k0, int64_t q0, int64_t greatest_first)
+{
+    int64_t head = a->memory % TILE, next = k0 < head ? head : k0 + TILE;
+    struct key_tile tile = {.k0 = k0, .keys = least(next, a->memory + a->seq) - k0, .diagonal = k0 == a->memory + q0};
+    tile.masked = tile.diagonal || greatest_first > k0 || tile.keys < TILE;
+    return tile;
+}
+
+/* q0: the position of the tile's first query. */
+static void mask_tile(const struct tiles *t, int64_t q0, const struct key_tile *tile)
 {
     for (int64_t i = 0; i < TILE; i++) {
-        int32_t key = (int32_t)(k0 + i), query0 = (int32_t)q0;
+        int32_t key = i < tile->keys ? (int32_t)(tile->k0 + i) : INT32_MAX, query0 = (int32_t)q0;
+        bool diagonal = tile->diagonal;
         int64_t j0 = first_column(i / TILE_ROWS * TILE_ROWS, diagonal);
         real *row = t->p + i * TILE;
 #pragma omp simd
@@ -164,14 +188,15 @@ static void forward_queries(struct tiles *t, const struct head *h, int64_t q0)
     pack(t->q, h, h->q + q0 * h->stride, h->stride, rows, (real)a->scale);
     transpose(t->q_t, t->q, h->padded);
     bool fresh = true;
-    for (int64_t k0 = low / TILE * TILE; k0 <= q0; k0 += TILE) {
-        int64_t keys = least(TILE, a->seq - k0);
-        bool diagonal = k0 == q0;
-        pack(t->k, h, h->k + k0 * h->stride, h->stride, keys, 1);
-        pack(t->v, h, h->v + k0 * h->stride, h->stride, keys, 1);
+    for (int64_t k0 = tile_start(a, low), keys; k0 <= a->memory + q0; k0 += keys) {
+        struct key_tile tile = key_tile_at(a, k0, q0, greatest);
+        bool diagonal = tile.diagonal;
+        keys = tile.keys;
+        pack(t->k, h, h->k + k0 * h->kv_stride, h->kv_stride, keys, 1);
+        pack(t->v, h, h->v + k0 * h->kv_stride, h->kv_stride, keys, 1);
         score_tile(t->p, t->k, t->q_t, h->padded, diagonal);
-        if (diagonal || greatest > k0)
-            mask_tile(t, q0, k0, diagonal);
+        if (tile.masked)
+            mask_tile(t, a->memory + q0, &tile);
         softmax_tile(t, diagonal, fresh);
         if (!fresh)
             for (int64_t i = 0; i < TILE; i++)
@@ -245,19 +270,22 @@ static void backward_queries(struct tiles *t, const struct head *h, int64_t q0, 
         t->lse[i] = i < rows ? lse[i] : 0;
     }
     bool fresh = true;
-    for (int64_t k0 = low / TILE * TILE; k0 <= q0; k0 += TILE) {
-        int64_t keys = least(TILE, a->seq - k0);
-        bool diagonal = k0 == q0;
-        pack(t->k, h, h->k + k0 * h->stride, h->stride, keys, 1);
-        pack(t->v, h, h->v + k0 * h->stride, h->stride, keys, 1);
+    for (int64_t k0 = tile_start(a, low), keys; k0 <= a->memory + q0; k0 += keys) {
+        struct key_tile tile = key_tile_at(a, k0, q0, greatest);
+        bool diagonal = tile.diagonal;
+        keys = tile.keys;
+        pack(t->k, h, h->k + k0 * h->kv_stride, h->kv_stride, keys, 1);
+        pack(t->v, h, h->v + k0 * h->kv_stride, h->kv_stride, keys, 1);
         score_tile(t->p, t->k, t->q_t, h->padded, diagonal);
-        if (diagonal || greatest > k0)
-            mask_tile(t, q0, k0, diagonal);
+        if (tile.masked)
+            mask_tile(t, a->memory + q0, &tile);
         score_tile(t->dp, t->v, t->d_out_t, h->padded, diagonal);
         gradient_tile(t, diagonal);
         weighted_rows(t->d_query, t->dp, t->k, h->padded, diagonal, !fresh);
-        add_key_gradient(t, h, dv + k0 * h->stride, keys, t->p, t->d_out, diagonal);
-        add_key_gradient(t, h, dk + k0 * h->stride, keys, t->dp, t->q, diagonal);
+        if (k0 >= a->memory) {
+            add_key_gradient(t, h, dv + (k0 - a->memory) * h->stride, keys, t->p, t->d_out, diagonal);
+            add_key_gradient(t, h, dk + (k0 - a->memory) * h->stride, keys, t->dp, t->q, diagonal);
+        }
         fresh = false;
     }
     for (int64_t i = 0; i < rows; i++)
@@ -274,17 +302,37 @@ static struct head head_at(const struct attention_args *a, const real *angles, i
     h.sequence = piece / a->heads;
     h.index = piece % a->heads;
     h.q = (real *)a->qkv + h.sequence * a->seq * h.stride + h.index * h.dim;
-    h.k = h.q + width;
+    h.kv_stride = a->memory ? 2 * width : h.stride;
+    h.k = a->memory ? (real *)a->kv + h.sequence * (a->memory + a->seq) * h.kv_stride + h.index * h.dim : h.q + width;
     h.v = h.k + width;
     return h;
 }
 
-static void turn(const struct head *h, real *q, real *k, real sign)
+/* Queries and keys of a row, from its first position on. */
+static void turn(const struct head *h, real *q, real *k, int64_t k_stride, real sign)
 {
     int64_t dims = h->a->rotary_dims;
     for (int64_t i = 0; dims && i < h->a->seq; i++) {
-        rotary_turn(q + i * h->stride, dims / 2, h->angles + i * dims, sign);
-        rotary_turn(k + i * h->stride, dims / 2, h->angles + i * dims, sign);
+        const real *angles = h->angles + (h->a->memory + i) * dims;
+        rotary_turn(q + i * h->stride, dims / 2, angles, sign);
+        rotary_turn(k + i * k_stride, dims / 2, angles, sign);
+    }
+}
+
+/* Keys and values of the memory, rotated, and the row's, not yet. */
+static void gather_keys(const struct head *h)
+{
+    const struct attention_args *a = h->a;
+    int64_t width = a->heads * h->dim;
+    size_t bytes = (size_t)h->dim * sizeof(real);
+    const real *past = (const real *)a->past + h->sequence * a->memory * h->kv_stride + h->index * h->dim;
+    for (int64_t j = 0; j < a->memory + a->seq; j++) {
+        const real *k = j < a->memory ? past + j * h->kv_stride : h->q + (j - a->memory) * h->stride + width;
+        real *to = h->k + j * h->kv_stride;
+        memcpy(to, k, bytes);
+        memcpy(to + width, k + width, bytes);
+        if (j < a->memory && a->rotary_dims)
+            rotary_turn(to, a->rotary_dims / 2, h->angles + j * a->rotary_dims, 1);
     }
 }
 
@@ -295,7 +343,7 @@ static unsigned char *prepare(struct cpu_backend *c, const struct attention_args
         cpu_fail(c, ERR_TOO_LARGE, "head_dim %lld is over %d", (long long)a->head_dim, ATTENTION_MAX_HEAD_DIM);
         return NULL;
     }
-    *angles = a->rotary_dims ? SYM(rotary_table)(c, a->seq, a->rotary_dims, a->rotary_base) : NULL;
+    *angles = a->rotary_dims ? SYM(rotary_table)(c, a->memory + a->seq, a->rotary_dims, a->rotary_base) : NULL;
     return cpu_scratch_slots(c, (size_t)round_up((int64_t)tiles_bytes(round_up(a->head_dim, VECTOR)), 256), team);
 }
 
@@ -312,7 +360,9 @@ void SYM(attention_forward)(struct backend *b, const struct attention_args *a)
     for (int64_t piece = 0; piece < a->batch * a->heads; piece++) {
         struct tiles *t = tiles_at(memory + slot * omp_get_thread_num(), padded);
         struct head h = head_at(a, angles, piece);
-        turn(&h, h.q, h.k, 1);
+        if (a->memory)
+            gather_keys(&h);
+        turn(&h, h.q, h.k + a->memory * h.kv_stride, h.kv_stride, 1);
         for (int64_t q0 = 0; q0 < a->seq; q0 += TILE)
             forward_queries(t, &h, q0);
     }
@@ -331,9 +381,10 @@ void SYM(attention_backward)(struct backend *b, const struct attention_args *a)
     for (int64_t piece = 0; piece < a->batch * a->heads; piece++) {
         struct tiles *t = tiles_at(memory + slot * omp_get_thread_num(), padded);
         struct head h = head_at(a, angles, piece);
-        real *dq = (real *)a->d_qkv + (h.q - (real *)a->qkv), *dk = dq + (h.k - h.q), *dv = dk + (h.v - h.k);
+        int64_t width = a->heads * h.dim;
+        real *dq = (real *)a->d_qkv + (h.q - (real *)a->qkv), *dk = dq + width, *dv = dk + width;
         for (int64_t q0 = 0; q0 < a->seq; q0 += TILE)
             backward_queries(t, &h, q0, dq, dk, dv);
-        turn(&h, dq, dk, -1);
+        turn(&h, dq, dk, h.stride, -1);
     }
 }

@@ -1,8 +1,8 @@
 /* cpu.h: what the operators of one compiled copy share: their names, and products of matrices.
  *
- * Limits of the CPU backend. Rows, dims and vocabulary are bounded by memory only. Attention: rotary_dims * seq
- * elements must fit the table's quarter of the workspace (8192 positions x 128 dims in fp32 take 4 MiB of the usual
- * 8 MiB), head_dim at most ATTENTION_MAX_HEAD_DIM. Norms: 64 partial sums of up to 4 * dim elements must fit the
+ * Limits of the CPU backend. Rows, dims and vocabulary are bounded by memory only. Attention: rotary_dims * (memory +
+ * seq) elements must fit the table's quarter of the workspace (8192 positions x 128 dims in fp32 take 4 MiB of the
+ * usual 8 MiB), head_dim at most ATTENTION_MAX_HEAD_DIM. Norms: 64 partial sums of up to 4 * dim elements must fit the
  * scratch (dim up to 24,000). Classifier: 8 bytes a row of a chunk. What does not fit is a sticky error that names the
  * operator. Fewer threads are used where a team of per-thread slots would not fit.
  */
@@ -17,6 +17,8 @@ enum { ATTENTION_MAX_HEAD_DIM = 512 };
 
 void SYM(embed_forward)(struct backend *b, const struct embed_args *a);
 void SYM(embed_backward)(struct backend *b, const struct embed_args *a);
+void SYM(put_rows)(struct backend *b, const struct rows_args *a);
+void SYM(take_rows)(struct backend *b, const struct rows_args *a);
 void SYM(norm_forward)(struct backend *b, const struct norm_forward_args *a);
 void SYM(norm_backward)(struct backend *b, const struct norm_backward_args *a);
 void SYM(linear_forward)(struct backend *b, const struct linear_args *a);
@@ -36,6 +38,7 @@ void SYM(lookup_backward)(struct backend *b, const struct lookup_args *a);
 void SYM(attention_forward)(struct backend *b, const struct attention_args *a);
 void SYM(attention_backward)(struct backend *b, const struct attention_args *a);
 void SYM(attention_next)(struct backend *b, const struct attention_args *a);
+void SYM(remember)(struct backend *b, const struct remember_args *a);
 void SYM(classifier)(struct backend *b, const struct classifier_args *a);
 void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a);
 void SYM(adamw)(struct backend *b, const struct adamw_args *a);

@@ -5,6 +5,8 @@ void SYM(cpu_fill)(struct backend_ops *ops)
 {
     ops->embed_forward = SYM(embed_forward);
     ops->embed_backward = SYM(embed_backward);
+    ops->put_rows = SYM(put_rows);
+    ops->take_rows = SYM(take_rows);
     ops->norm_forward = SYM(norm_forward);
     ops->norm_backward = SYM(norm_backward);
     ops->linear_forward = SYM(linear_forward);
@@ -24,6 +26,7 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->attention_forward = SYM(attention_forward);
     ops->attention_backward = SYM(attention_backward);
     ops->attention_next = SYM(attention_next);
+    ops->remember = SYM(remember);
     ops->classifier = SYM(classifier);
     ops->grad_norm = SYM(grad_norm);
     ops->adamw = SYM(adamw);

@@ -176,7 +176,7 @@ static bool run_backward_lanes(struct backend *b, const attention_problem &p, en
 }
 
 /* The table of angles: kept where there is room, computed anew in `scratch` otherwise. */
-static const float *angles_of(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch)
+const float *attention_angles(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch)
 {
     uint64_t key;
     bool fresh;
@@ -233,7 +233,7 @@ static bool backward(struct backend *b, const struct attention_kv_args *a, int64
         rotary_dims && rotary_dims % 16 == 0 && a->algorithm != ATTENTION_GENERIC && attention_shape_fits(p, true);
     if (rotary_dims) {
         *angles = p.angles =
-            angles_of(b, a->seq_k, rotary_dims, base, (float *)(memory + bounds_bytes(p) + stats_bytes(p)));
+            attention_angles(b, a->seq_k, rotary_dims, base, (float *)(memory + bounds_bytes(p) + stats_bytes(p)));
         p.rotary_dims = fused ? (int)rotary_dims : 0;
     }
     if (!run_backward_lanes(b, p, a->algorithm))
@@ -264,7 +264,7 @@ extern "C" void cuda_rotary(struct backend *b, const struct rotary_args *a)
         return;
     const float *angles = table;
     if (a->position0 == 0)
-        angles = angles_of(b, a->seq, a->rotary_dims, a->base, table);
+        angles = attention_angles(b, a->seq, a->rotary_dims, a->base, table);
     else
         rotary_table(table, a->seq, a->rotary_dims, a->base, a->position0, cuda_stream(b));
     rotary_apply(*a, !cuda_is_bf16(b), angles, cuda_stream(b));
@@ -307,6 +307,10 @@ extern "C" void cuda_attention_forward(struct backend *b, const struct attention
 {
     if (cuda_failed(b))
         return;
+    if (a->memory > 0) {
+        attention_memory_forward(b, a);
+        return;
+    }
     struct attention_kv_args kv = kv_args(b, a);
     kv.algorithm = ATTENTION_AUTO;
     struct rotary_args rotary = rotary_of(a, kv.q, false);
@@ -333,6 +337,10 @@ extern "C" void cuda_attention_next(struct backend *b, const struct attention_ar
 
 extern "C" void cuda_attention_backward(struct backend *b, const struct attention_args *a)
 {
+    if (a->memory > 0) {
+        attention_memory_backward(b, a);
+        return;
+    }
     struct attention_kv_args kv = kv_args(b, a);
     const float *angles = nullptr;
     kv.algorithm = ATTENTION_AUTO;

@@ -4,6 +4,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
+#include "kernels/backend.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mma.cuh"
@@ -59,6 +60,11 @@ bool attention_hopper_available(const attention_problem &p);
 bool attention_hopper_forward(const attention_problem &p, cudaStream_t stream);
 bool attention_hopper_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries);
 
+void attention_memory_forward(struct backend *b, const struct attention_args *a);
+void attention_memory_backward(struct backend *b, const struct attention_args *a);
+
+/* The table of angles of positions 0..seq: kept where there is room, computed anew in `scratch` otherwise. */
+const float *attention_angles(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch);
 void rotary_table(float *table, int64_t seq, int64_t rotary_dims, double base, int64_t position0, cudaStream_t stream);
 void rotary_apply(const struct rotary_args &a, bool f32, const float *table, cudaStream_t stream);
 

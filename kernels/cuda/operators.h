@@ -11,6 +11,8 @@ extern "C" {
 
 void cuda_embed_forward(struct backend *b, const struct embed_args *a);
 void cuda_embed_backward(struct backend *b, const struct embed_args *a);
+void cuda_put_rows(struct backend *b, const struct rows_args *a);
+void cuda_take_rows(struct backend *b, const struct rows_args *a);
 void cuda_norm_forward(struct backend *b, const struct norm_forward_args *a);
 void cuda_norm_backward(struct backend *b, const struct norm_backward_args *a);
 void cuda_linear_forward(struct backend *b, const struct linear_args *a);
@@ -30,6 +32,7 @@ void cuda_lookup_backward(struct backend *b, const struct lookup_args *a);
 void cuda_attention_forward(struct backend *b, const struct attention_args *a);
 void cuda_attention_backward(struct backend *b, const struct attention_args *a);
 void cuda_attention_next(struct backend *b, const struct attention_args *a);
+void cuda_remember(struct backend *b, const struct remember_args *a);
 void cuda_classifier(struct backend *b, const struct classifier_args *a);
 void cuda_grad_norm(struct backend *b, const struct grad_norm_args *a);
 void cuda_adamw(struct backend *b, const struct adamw_args *a);

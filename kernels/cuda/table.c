@@ -19,6 +19,8 @@
 
 OPERATOR(embed_forward, embed_args)
 OPERATOR(embed_backward, embed_args)
+OPERATOR(put_rows, rows_args)
+OPERATOR(take_rows, rows_args)
 OPERATOR(norm_forward, norm_forward_args)
 OPERATOR(norm_backward, norm_backward_args)
 OPERATOR(linear_forward, linear_args)
@@ -38,6 +40,7 @@ OPERATOR(lookup_backward, lookup_args)
 OPERATOR(attention_forward, attention_args)
 OPERATOR(attention_backward, attention_args)
 OPERATOR(attention_next, attention_args)
+OPERATOR(remember, remember_args)
 OPERATOR(classifier, classifier_args)
 OPERATOR(grad_norm, grad_norm_args)
 OPERATOR(adamw, adamw_args)
@@ -55,6 +58,8 @@ void cuda_fill(struct backend_ops *ops)
     ops->sync = cuda_sync;
     ops->embed_forward = call_embed_forward;
     ops->embed_backward = call_embed_backward;
+    ops->put_rows = call_put_rows;
+    ops->take_rows = call_take_rows;
     ops->norm_forward = call_norm_forward;
     ops->norm_backward = call_norm_backward;
     ops->linear_forward = call_linear_forward;
@@ -74,6 +79,7 @@ void cuda_fill(struct backend_ops *ops)
     ops->attention_forward = call_attention_forward;
     ops->attention_backward = call_attention_backward;
     ops->attention_next = call_attention_next;
+    ops->remember = call_remember;
     ops->classifier = call_classifier;
     ops->grad_norm = call_grad_norm;
     ops->adamw = call_adamw;

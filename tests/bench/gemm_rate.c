@@ -138,8 +138,8 @@ static void linear_forward(struct step *s, int64_t in, int64_t out)
 /* d_bias NULL: the next norm makes it. */
 static void linear_backward(struct step *s, int64_t in, int64_t out, void *d_bias)
 {
-    s->ops->linear_backward(s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false,
-                                                                 s->d_weight, d_bias});
+    s->ops->linear_backward(
+        s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false, s->d_weight, d_bias});
 }
 
 static void qkv_forward(struct step *s)
@@ -197,8 +197,18 @@ static void up_backward(struct step *s)
 
 static struct attention_args attention_of(const struct step *s)
 {
-    return (struct attention_args){BATCH, SEQ,    HEADS, DIM / HEADS, DIM / HEADS / 4, 10000,   0.1767766952966369,
-                                   NULL,  s->qkv, s->y,  s->lse,      s->dy,           s->d_qkv};
+    return (struct attention_args){.batch = BATCH,
+                                   .seq = SEQ,
+                                   .heads = HEADS,
+                                   .head_dim = DIM / HEADS,
+                                   .rotary_dims = DIM / HEADS / 4,
+                                   .rotary_base = 10000,
+                                   .scale = 0.1767766952966369,
+                                   .qkv = s->qkv,
+                                   .out = s->y,
+                                   .lse = s->lse,
+                                   .d_out = s->dy,
+                                   .d_qkv = s->d_qkv};
 }
 
 static void attention_forward(struct step *s)

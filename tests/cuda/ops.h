@@ -33,8 +33,8 @@ struct ops_tensor {
 };
 
 struct ops_shape {
-    int64_t rows, dim, width, vocab, chunk, keys; /* rows: of everything but attention */
-    int64_t batch, seq, heads, head_dim, rotary;  /* attention */
+    int64_t rows, dim, width, vocab, chunk, keys;        /* rows: of everything but attention */
+    int64_t batch, seq, heads, head_dim, rotary, memory; /* attention */
     enum norm_kind norm;
     struct activation act;
     bool gated, bias, two, accumulate, gradient, documents, extreme;
@@ -115,6 +115,7 @@ void ops_visit(struct ops_visitor *v, ops_make_fn *make, const struct ops_shape 
 void ops_each_dense(struct ops_visitor *v);
 void ops_each_ffn(struct ops_visitor *v);
 void ops_each_attention(struct ops_visitor *v);
+void ops_each_rows(struct ops_visitor *v);
 void ops_each_loss(struct ops_visitor *v);
 void ops_each_optimizer(struct ops_visitor *v);
 

@@ -64,6 +64,7 @@ static void run_storage(struct results *r, enum dtype storage, bool small, const
     ops_each_dense(&v);
     ops_each_ffn(&v);
     ops_each_attention(&v);
+    ops_each_rows(&v);
     ops_each_loss(&v);
     ops_each_optimizer(&v);
     for (struct summary *s = r->of; s->operator_name; s++) {

@@ -40,9 +40,10 @@ PYTHIA = merged(merged(BASE, BF16), {
 def model(ffn, norm, norms, parallel, **more):
     train = more.pop("train", {})
     data = more.pop("data", {})
+    memory = more.pop("memory", {})
     ffn = ffn if isinstance(ffn, dict) else {"type": ffn}
     return {"model": {"ffn": ffn, "norm": norm, "norms": norms, "parallel_residual": parallel, **more},
-            "train": train, "data": data}
+            "train": train, "data": data, "memory": memory}
 
 
 MODELS = {
@@ -69,6 +70,17 @@ MODELS = {
                                                2, False),
     "geglu, tanh, head_dim 64, sequence 300": model("geglu", "layernorm", 2, True, heads=1,
                                                     train={"seq_len": 300, "batch": 3}),
+    "xl, longer than a window, micro-batches": model("swiglu", "layernorm", 1, True, bias=False, rotary_pct=1,
+                                                     memory={"xl": {"len": 96}}, train={"micro_batch": 3}),
+    "xl, shorter, documents": model("gelu", "layernorm", 2, False, data={"reset": "document"},
+                                    memory={"xl": {"len": 40, "eval_len": 100}}),
+    "pauses dropped": model("gelu", "layernorm", 2, True, memory={"pause": {"mode": "drop", "tokens": 8}}),
+    "pauses predict, with xl": model("gelu", "layernorm", 2, True, memory={
+        "xl": {"len": 64}, "pause": {"mode": "predict_from_last", "tokens": 6}}),
+    "rmt, 4 segments, micro-batches": model("swiglu", "layernorm", 2, True, memory={"rmt": {"tokens": 4, "bptt": 4}},
+                                            train={"micro_batch": 3}),
+    "rmt, xl and pauses": model("gelu", "rmsnorm", 2, False, memory={
+        "rmt": {"tokens": 3}, "xl": {"len": 64}, "pause": {"tokens": 5}}),
 }
 
 
@@ -343,6 +355,9 @@ def main():
         stage.case("memory as planned", t.memory, {})
         stage.case("memory as planned, small", t.memory, {"model": {"preset": "pythia-14m", "dim": 128, "layers": 6,
                                                                    "heads": 4}})
+        for name, change in (("xl", {"xl": {"len": 1024}}), ("rmt", {"rmt": {"tokens": 10, "bptt": 2}})):
+            stage.case(f"memory as planned, {name}", t.memory, {"memory": change})
+            stage.case(f"recomputed, {name}", t.recompute, {"memory": change, "train": {"seq_len": 512}})
         stage.case("recomputed, parallel", t.recompute, {})
         stage.case("recomputed, sequential, fp32", t.recompute,
                    {"model": {"parallel_residual": False, "ffn": {"type": "swiglu"}},

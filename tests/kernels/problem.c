@@ -128,7 +128,7 @@ static void visit_ffns(struct visitor *v, int64_t rows, int64_t dim, int64_t wid
 }
 
 static void visit_attention(struct visitor *v, int64_t batch, int64_t seq, int64_t heads, int64_t head_dim,
-                            int64_t rotary, bool documents)
+                            int64_t rotary, int64_t memory, bool documents)
 {
     visit(v, problem_attention,
           (struct problem_shape){
@@ -137,6 +137,7 @@ static void visit_attention(struct visitor *v, int64_t batch, int64_t seq, int64
               .heads = heads,
               .head_dim = head_dim,
               .rotary = rotary,
+              .memory = memory,
               .documents = documents,
           });
 }
@@ -179,9 +180,12 @@ void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), v
         visit_norms(&v, 3, 7);
         visit_linears(&v, 5, 3, 4);
         visit_ffns(&v, 3, 4, 5);
-        visit_attention(&v, 2, 5, 2, 3, 0, false);
-        visit_attention(&v, 1, 9, 2, 6, 4, true);
-        visit_attention(&v, 1, 70, 1, 4, 2, true); /* more than one tile */
+        visit_attention(&v, 2, 5, 2, 3, 0, 0, false);
+        visit_attention(&v, 1, 9, 2, 6, 4, 0, true);
+        visit_attention(&v, 1, 70, 1, 4, 2, 0, true); /* more than one tile */
+        visit_attention(&v, 2, 5, 2, 4, 2, 3, true);
+        visit_attention(&v, 1, 4, 1, 4, 4, 66, false);
+        visit_attention(&v, 1, 70, 1, 4, 2, 70, true);
         visit_elephants(&v, 5, 3);
         visit_units(&v, 3, 2, 4);
         visit_lookup(&v, 4, 5, 2, 3);
@@ -206,7 +210,16 @@ void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), v
                                        {1, 129, 2, 33, 2}, {1, 200, 2, 64, 16}, {3, 128, 2, 32, 32}};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         for (int documents = 0; documents < 2; documents++)
-            visit_attention(&v, heads[i][0], heads[i][1], heads[i][2], heads[i][3], heads[i][4], documents);
+            visit_attention(&v, heads[i][0], heads[i][1], heads[i][2], heads[i][3], heads[i][4], 0, documents);
+    static const int64_t memories[][6] = {{2, 1, 1, 8, 0, 1},
+                                          {2, 33, 2, 17, 16, 64},
+                                          {1, 64, 2, 32, 8, 127},
+                                          {1, 65, 1, 16, 16, 63},
+                                          {1, 130, 2, 16, 4, 300}};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        for (int documents = 0; documents < 2; documents++)
+            visit_attention(&v, memories[i][0], memories[i][1], memories[i][2], memories[i][3], memories[i][4],
+                            memories[i][5], documents);
     static const int64_t shaped[][2] = {{1, 1}, {3, 17}, {129, 65}, {200, 300}};
     for (size_t i = 0; i < sizeof shaped / sizeof *shaped; i++) {
         visit_elephants(&v, shaped[i][0], shaped[i][1]);

@@ -11,8 +11,8 @@
 enum { PROBLEM_INPUTS = 8, PROBLEM_OUTPUTS = 4 };
 
 struct problem_shape {
-    int64_t rows, dim, width, vocab, chunk;      /* rows of everything but attention */
-    int64_t batch, seq, heads, head_dim, rotary; /* attention */
+    int64_t rows, dim, width, vocab, chunk;              /* rows of everything but attention */
+    int64_t batch, seq, heads, head_dim, rotary, memory; /* attention */
     enum norm_kind norm;
     struct activation act;
     bool gated, bias, two, residual, accumulate, composed, documents;

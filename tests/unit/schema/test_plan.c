@@ -92,6 +92,103 @@ static void arena_is_what_a_count_by_hand_gives(void **state)
     plan_finish(&p);
 }
 
+/* Arena and FLOPs beyond those of the same spec without a memory. */
+static void a_memory_is_counted(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 2, 2);
+    s.train.seq_len = 5;
+    s.train.batch = 4;
+    s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
+    struct plan plain = plan_ok(&s, 11, &fp64);
+    s.memory.xl.len = 7;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.xl_len, 7);
+    assert_int_equal(p.xl_eval_len, 7);
+    assert_int_equal(p.params, plain.params);
+    assert_true(p.flops_per_token == plain.flops_per_token + 8.0 * 2 * 6 * 7);
+    uint64_t memory = 2 * 2 * up(4 * 7 * 12 * 8), keys = 3 * up(2 * 12 * 12 * 8), first = up(20 * 4);
+    assert_int_equal(p.bytes.by_class[PLAN_MEMORY], memory);
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS], plain.bytes.by_class[PLAN_ACTIVATIONS] + keys);
+    assert_int_equal(p.bytes.arena, plain.bytes.arena + memory + keys + first);
+    plan_finish(&p);
+    s.memory.xl.eval_len = 20;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.xl_eval_len, 20);
+    assert_int_equal(p.bytes.by_class[PLAN_MEMORY], 2 * (up(4 * 7 * 12 * 8) + up(4 * 20 * 12 * 8)));
+    assert_int_equal(plan_find_buffer(&p, "layers.1.kv")->bytes, 2 * 25 * 12 * 8);
+    plan_finish(&p);
+    s.train.recompute = RECOMPUTE_ALL;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(plan_find_buffer(&p, "shared.kv")->bytes, 2 * 25 * 12 * 8);
+    assert_null(plan_find_buffer(&p, "layers.1.kv"));
+    plan_finish(&p);
+    plan_finish(&plain);
+}
+
+static void pauses_are_counted(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 2, 2);
+    s.train.seq_len = 5;
+    s.train.batch = 4;
+    s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
+    struct plan plain = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 8;
+    struct plan longer = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 5;
+    s.memory.pause.tokens = 3;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.run, 8);
+    assert_int_equal(p.params, plain.params + 3 * 6);
+    assert_true(plan_find_parameter(&p, "pause.weight")->decay);
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS], longer.bytes.by_class[PLAN_ACTIVATIONS]);
+    assert_int_equal(p.bytes.by_class[PLAN_INPUTS], longer.bytes.by_class[PLAN_INPUTS] + up(4 * 3 * 4));
+    double head = 6.0 * 11 * 6;
+    assert_float_equal(p.flops_per_token, head + (longer.flops_per_token - head) * 8 / 5, 1e-9 * p.flops_per_token);
+    plan_finish(&p);
+    s.memory.pause.mode = PAUSE_PREDICT_FROM_LAST;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.params, plain.params + 6);
+    plan_finish(&p);
+    s.memory.xl.len = 4;
+    p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(plan_find_buffer(&p, "layers.0.kv")->bytes, 2 * (8 + 4) * 12 * 8);
+    assert_int_equal(plan_find_buffer(&p, "places")->bytes, 4 * 5 * 4);
+    plan_finish(&p);
+    plan_finish(&longer);
+    plan_finish(&plain);
+}
+
+static void a_recurrent_memory_is_counted(void **state)
+{
+    (void)state;
+    struct spec s = make_spec(6, 2, 2);
+    s.train.batch = 4;
+    s.train.micro_batch = 2;
+    s.train.recompute = RECOMPUTE_NONE;
+    s.train.seq_len = 9; /* a segment with its memory */
+    struct plan segment = plan_ok(&s, 11, &fp64);
+    s.train.seq_len = 10;
+    s.memory.rmt.tokens = 2;
+    s.memory.rmt.bptt = 2;
+    struct plan p = plan_ok(&s, 11, &fp64);
+    assert_int_equal(p.segments, 2);
+    assert_int_equal(p.run, 9);
+    assert_int_equal(p.params, segment.params + 2 * 6);
+    assert_int_equal(p.logit_rows, segment.logit_rows);
+    assert_int_equal(p.bytes.by_class[PLAN_MEMORY], 2 * up(4 * 2 * 6 * 8));
+    assert_int_equal(p.bytes.by_class[PLAN_ACTIVATIONS],
+                     2 * (segment.bytes.by_class[PLAN_ACTIVATIONS] + up(2 * 2 * 6 * 8)));
+    assert_int_equal(plan_find_buffer(&p, "tokens")->bytes, 4 * 18 * 4);
+    double head = 6.0 * 11 * 6;
+    assert_float_equal(p.flops_per_token, head + (segment.flops_per_token - head) * 18 / 10, 1e-9 * p.flops_per_token);
+    plan_finish(&p);
+    plan_finish(&segment);
+}
+
 static uint64_t rows_of(const int *widths, uint64_t rows)
 {
     uint64_t bytes = 0;
@@ -342,6 +439,9 @@ int main(void)
         cmocka_unit_test(pythia_has_its_published_parameters),
         cmocka_unit_test(flops_count_products_head_and_half_of_attention),
         cmocka_unit_test(arena_is_what_a_count_by_hand_gives),
+        cmocka_unit_test(a_memory_is_counted),
+        cmocka_unit_test(pauses_are_counted),
+        cmocka_unit_test(a_recurrent_memory_is_counted),
         cmocka_unit_test(each_policy_keeps_what_it_says),
         cmocka_unit_test(tensors_fill_the_arena_without_overlap),
         cmocka_unit_test(match_gives_two_thirds_of_the_width),

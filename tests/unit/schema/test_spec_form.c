@@ -48,7 +48,10 @@ static void test_canonical_text(void **state)
     /* pinned: a change here makes every stored hash another */
     assert_string_equal(
         text,
-        "{\"data\":{\"name\":\"d\",\"order\":\"shuffle\",\"reset\":\"epoch\"},\"model\":{\"bias\":true,\"d_ff\":512,"
+        "{\"data\":{\"name\":\"d\",\"order\":\"shuffle\",\"reset\":\"epoch\"},"
+        "\"memory\":{\"pause\":{\"mode\":\"drop\",\"tokens\":0},\"rmt\":{\"bptt\":1,\"tokens\":0},\"xl\":{\"eval_len\":"
+        "null,\"len\":0}},\"model\":{"
+        "\"bias\":true,\"d_ff\":512,"
         "\"dim\":128,\"ffn\":{\"elephant\":{\"a\":1,\"bias_std\":0,\"d\":8,\"learnable\":false,\"pre_norm\":false},"
         "\"gelu\":\"erf\",\"match\":\"none\",\"mini_moe\":{\"gate\":\"scalar\",\"units\":4},\"sdpa\":{\"n\":null},"
         "\"type\":\"gelu\"},"
@@ -74,6 +77,8 @@ static void test_same_experiment(void **state)
     same_hash(MINIMAL, D "\"model\":{\"d_ff\":512}}");
     same_hash(MINIMAL, D "\"train\":{\"clip\":1.0,\"min_lr_ratio\":1e-1}}");
     same_hash(D "\"train\":{\"min_lr_ratio\":0}}", D "\"train\":{\"min_lr_ratio\":-0.0}}");
+    same_hash(D "\"memory\":{\"xl\":{\"len\":64}}}",
+              "{\"data\":{\"name\":\"d\",\"order\":\"stream\"},\"memory\":{\"xl\":{\"len\":64,\"eval_len\":64}}}");
     /* fields that change no loss */
     same_hash(MINIMAL, D "\"name\":\"x\",\"resources\":{\"cpus\":2,\"time\":60},\"train\":{\"eval_every\":5,"
                          "\"checkpoint_every\":7,\"device\":\"cpu\",\"micro_batch\":2}}");

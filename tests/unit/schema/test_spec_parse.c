@@ -90,7 +90,7 @@ static void test_unknown_names(void **state)
     refused(D "\"modle\":{}}", "modle", "did you mean model?");
     refused(D "\"train\":{\"lr\":1}}", "train.lr", "did you mean train.optimizer.lr?");
     refused(D "\"model\":{\"qqqqq\":1}}", "model.qqqqq", "model has preset, dim, layers");
-    refused(D "\"qqqqq\":1}", "qqqqq", "a spec has name, data, model, train, resources");
+    refused(D "\"qqqqq\":1}", "qqqqq", "a spec has name, data, model, memory, train, resources");
     refused(D "\"\":1}", "", "is not a field");
     refused(D "\"data.name\":\"d\"}", "data.name", "is not a field");
     refused(D "\"model\":{\"a\\nb\":1}}", "model.a?b", "model.a?b is not a field");
@@ -101,7 +101,7 @@ static void test_unknown_names(void **state)
     refused(D "\"model\":{\"dim\":{\"x\":1}}}", "model.dim", "is an object");
     refused(D "\"model\":{\"ffn\":{\"type\":\"elefant\"}}}", "model.ffn.type", "did you mean \"elephant\"?");
     refused(D "\"model\":{\"ffn\":{\"type\":\"lstm\"}}}", "model.ffn.type", "one of \"gelu\"");
-    refused(D "\"memory\":{\"xl\":{\"len\":512}}}", "memory", "is not a field");
+    refused(D "\"memory\":{\"xl\":512}}", "memory.xl", "must be an object");
     refused(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}", "train.optimizer.type", "must be \"adamw\"");
     refused(D "\"model\":{\"preset\":\"pythia\"}}", "model.preset", "did you mean \"pythia-14m\"?");
 }
@@ -112,6 +112,28 @@ static void test_rules(void **state)
     refused(D "\"model\":{\"dim\":130}}", "model.heads", "model.heads is 4 and model.dim is 130");
     refused(D "\"model\":{\"norms\":1,\"parallel_residual\":false}}", "model.norms",
             "needs model.parallel_residual true");
+    refused("{\"data\":{\"name\":\"d\",\"order\":\"shuffle\"},\"memory\":{\"xl\":{\"len\":512}}}", "data.order",
+            "data.order is shuffle and memory.xl.len is 512: a memory needs data.order \"stream\"");
+    refused(D "\"memory\":{\"xl\":{\"eval_len\":9}}}", "memory.xl.eval_len", "no memory where memory.xl.len is 0");
+    refused(D "\"memory\":{\"xl\":{\"eval_len\":9,\"len\":10}}}", "memory.xl.eval_len", "at least as long");
+    refused(D "\"memory\":{\"xl\":{\"len\":10}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
+            "train.on_nonfinite is skip and memory.xl.len is 10");
+    refused("{\"data\":{\"name\":\"d\",\"order\":\"shuffle\"},\"memory\":{\"rmt\":{\"tokens\":4}}}", "data.order",
+            "data.order is shuffle and memory.rmt.tokens is 4");
+    refused("{\"data\":{\"name\":\"d\",\"reset\":\"document\"},\"memory\":{\"rmt\":{\"tokens\":4}}}", "data.reset",
+            "data.reset is document and memory.rmt.tokens is 4");
+    refused(D "\"memory\":{\"rmt\":{\"bptt\":2}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.rmt.tokens is 0");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":3}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 3 and train.seq_len is 128");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":2},\"xl\":{\"len\":8}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.xl.len is 8");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4,\"bptt\":2},\"pause\":{\"tokens\":8}}}", "memory.rmt.bptt",
+            "memory.rmt.bptt is 2 and memory.pause.tokens is 8");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
+            "train.on_nonfinite is skip and memory.rmt.tokens is 4");
+    refused(D "\"memory\":{\"pause\":{\"tokens\":129}}}", "memory.pause.tokens",
+            "memory.pause.tokens is 129 and train.seq_len is 128");
     refused(D "\"model\":{\"bias\":false,\"ffn\":{\"elephant\":{\"bias_std\":1}}}}", "model.ffn.elephant.bias_std",
             "with model.bias true only");
     refused(D "\"model\":{\"ffn\":{\"type\":\"elephant_glu\",\"elephant\":{\"bias_std\":1}}}}",

@@ -116,6 +116,8 @@ int spec_from_json(const cJSON *object, struct spec *out, struct err *err);
 int spec_set_text(cJSON *object, const char *path, const char *text, struct err *err);
 /* Something that was read before a window changes what the model makes of it. */
 bool spec_has_memory(const struct spec *s);
+/* The path of a memory.* field that adds something to the plain model, pauses too; NULL: none. */
+const char *spec_memory_field(const struct spec *s);
 int spec_validate(const struct spec *s, struct err *err);
 /* Every field with its value, nested as in the file. Caller deletes. */
 cJSON *spec_to_json(const struct spec *s);

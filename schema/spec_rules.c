@@ -61,6 +61,15 @@ bool spec_has_memory(const struct spec *s)
     return s->memory.xl.len > 0 || s->memory.rmt.tokens > 0;
 }
 
+const char *spec_memory_field(const struct spec *s)
+{
+    if (s->memory.xl.len > 0)
+        return "memory.xl.len";
+    if (s->memory.rmt.tokens > 0)
+        return "memory.rmt.tokens";
+    return s->memory.pause.tokens > 0 ? "memory.pause.tokens" : NULL;
+}
+
 static bool xl_out_of_order(const struct spec *s)
 {
     return s->memory.xl.len > 0 && s->data.order != ORDER_STREAM;
@@ -121,6 +130,16 @@ static bool more_pauses_than_tokens(const struct spec *s)
     return s->memory.pause.tokens > s->train.seq_len;
 }
 
+static bool rmt_of_a_given_model(const struct spec *s)
+{
+    return s->memory.rmt.tokens > 0 && s->train.init_from[0] != '\0';
+}
+
+static bool pauses_of_a_given_model(const struct spec *s)
+{
+    return s->memory.pause.tokens > 0 && s->train.init_from[0] != '\0';
+}
+
 static bool one_norm_in_sequence(const struct spec *s)
 {
     return s->model.norms == 1 && !s->model.parallel_residual;
@@ -179,6 +198,10 @@ static const struct rule rules[] = {
      "an evaluation's memory is at least as long as that of training"},
     {"memory.pause.tokens", "train.seq_len", more_pauses_than_tokens,
      "memory.pause.tokens must be at most train.seq_len"},
+    {"train.init_from", "memory.rmt.tokens", rmt_of_a_given_model,
+     "a model to begin from has no embeddings of a recurrent memory"},
+    {"train.init_from", "memory.pause.tokens", pauses_of_a_given_model,
+     "a model to begin from has no embeddings of pauses"},
     {"train.on_nonfinite", "memory.rmt.tokens", rmt_keeps_nonfinite,
      "a memory would carry what is not finite into all later steps: train.on_nonfinite must be \"stop\""},
     {"train.on_nonfinite", "memory.xl.len", xl_keeps_nonfinite,

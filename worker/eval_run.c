@@ -23,8 +23,8 @@ static int check_data(const struct arguments *a, const struct loaded_run *r, con
                        w->stride, w->seq_len);
     if (w->stride < w->seq_len && spec_has_memory(&r->spec))
         return err_set(err, ERR_INVALID,
-                       "a stride of %" PRId64 " below train.seq_len reads text twice: not with memory.xl or memory.rmt",
-                       w->stride);
+                       "a stride of %" PRId64 ": with %s each window follows the one before, in train.seq_len",
+                       w->stride, spec_memory_field(&r->spec));
     if (order_eval_steps(data, w) == 0)
         return err_set(err, ERR_INVALID, "data set '%s' has no such split to evaluate on", a->data);
     struct err inner;

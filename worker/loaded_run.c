@@ -32,6 +32,19 @@ int loaded_run_read_spec(const char *home, const char *run_dir, struct spec *spe
     return 0;
 }
 
+/* One text is read without what stands between its tokens or came before them. A checkpoint's memories are in the type
+ * of activations. */
+static int check_memory(const struct spec *s, enum loaded_for purpose, bool on_cpu, struct err *err)
+{
+    const char *field = spec_memory_field(s);
+    if (field && purpose == LOADED_TO_READ)
+        return err_set_at(err, ERR_INVALID, field, "%s: a text cannot be sampled from a model with a memory or pauses",
+                          field);
+    if (spec_has_memory(s) && on_cpu && s->train.precision != PRECISION_FP32)
+        return err_set_at(err, ERR_INVALID, field, "%s: a memory in bf16 cannot be read on a CPU", field);
+    return 0;
+}
+
 static void adapt(struct loaded_run *r, enum loaded_for purpose, bool on_cpu)
 {
     struct spec *s = &r->spec;
@@ -72,6 +85,8 @@ int loaded_run_open(struct loaded_run *r, const char *home, const char *run_dir,
     int64_t vocab = 0;
     *r = (struct loaded_run){0};
     int rc = loaded_run_read_spec(home, run_dir, &r->spec, &vocab, err);
+    if (rc == 0)
+        rc = check_memory(&r->spec, purpose, on_cpu, err);
     if (rc == 0)
         rc = checkpoint_open_newest(run_dir, &r->checkpoint, err);
     if (rc != 0)

@@ -212,6 +212,8 @@ static int check_expressible(const struct spec *s, const struct plan *plan, stru
         return cannot_express(err, "model.bias", "its linear layers and norms have biases");
     if (s->model.ffn.type != FFN_GELU)
         return cannot_express(err, "model.ffn.type", "its feed-forward layer is gelu");
+    if (spec_memory_field(s))
+        return cannot_express(err, spec_memory_field(s), "it has no memory and no pauses");
     /* transformers rounds down to a whole number, ours to an even one */
     if (plan->rotary_dims == 0 || (int64_t)((double)plan->head_dim * s->model.rotary_pct) != plan->rotary_dims)
         return cannot_express(err, "model.rotary_pct",

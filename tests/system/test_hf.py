@@ -167,6 +167,21 @@ class HfCase(unittest.TestCase):
         self.refused("disjoint or sliding:STRIDE", "eval", "gelu", "--windowing", "sliding:0", status=2)
         self.refused("no run", "eval", "absent")
 
+    def test_memories(self):
+        """Evaluated as in training; neither exported nor sampled from."""
+        cases = {"xl": {"xl": {"len": 40}}, "rmt": {"rmt": {"tokens": 2, "bptt": 2}}, "pause": {"pause": {"tokens": 3}}}
+        for name, memory in cases.items():
+            self.train(name, {**SPEC, "memory": memory, "train": {**SPEC["train"], "steps": 10, "micro_batch": 3}})
+            own, found = self.json("evals", name)[-1], self.json("eval", name)
+            self.assertEqual((found["step"], found["loss"]), (own["step"], own["loss"]))
+            field = f"memory.{name}.{next(iter(memory[name]))}"
+            self.refused(f"{field}: GPT-NeoX cannot express", "export", "--hf", name, "-o", str(self.home.root / "no"))
+            self.refused(f"{field}: a text cannot be sampled", "sample", name, "--prompt", "the")
+            if name == "pause":
+                self.ok("eval", name, "--windowing", "sliding:8")
+            else:
+                self.refused(f"with {field} each window follows", "eval", name, "--windowing", "sliding:8")
+
     def test_eval_takes_the_newest_good_checkpoint(self):
         self.train("hurt", {**SPEC, "train": {**SPEC["train"], "steps": 30, "checkpoint_every": 10}})
         folder = self.home.path / "runs" / self.json("show", "hurt")["id"] / "checkpoints"

@@ -132,6 +132,10 @@ static void test_rules(void **state)
             "memory.rmt.bptt is 2 and memory.pause.tokens is 8");
     refused(D "\"memory\":{\"rmt\":{\"tokens\":4}},\"train\":{\"on_nonfinite\":\"skip\"}}", "train.on_nonfinite",
             "train.on_nonfinite is skip and memory.rmt.tokens is 4");
+    refused(D "\"memory\":{\"rmt\":{\"tokens\":4}},\"train\":{\"init_from\":\"m\"}}", "train.init_from",
+            "train.init_from is m and memory.rmt.tokens is 4");
+    refused(D "\"memory\":{\"pause\":{\"tokens\":4}},\"train\":{\"init_from\":\"m\"}}", "train.init_from",
+            "train.init_from is m and memory.pause.tokens is 4");
     refused(D "\"memory\":{\"pause\":{\"tokens\":129}}}", "memory.pause.tokens",
             "memory.pause.tokens is 129 and train.seq_len is 128");
     refused(D "\"model\":{\"bias\":false,\"ffn\":{\"elephant\":{\"bias_std\":1}}}}", "model.ffn.elephant.bias_std",

@@ -165,6 +165,20 @@ static void backward_is_the_derivative(void **state)
     check_gradient(&s, false);
 }
 
+/* Whose activations are in parts, one a segment, like those of attention. */
+static void so_it_is_with_each_feed_forward_layer(void **state)
+{
+    (void)state;
+    for (int ffn = 0; ffn < CASE_FFNS; ffn++) {
+        struct spec s = rmt_spec(2, 3);
+        case_set_ffn(&s, ffn);
+        s.model.parallel_residual = ffn % 2;
+        s.train.micro_batch = 2;
+        s.train.recompute = (enum spec_recompute)(RECOMPUTE_NONE + ffn % 3);
+        check_gradient(&s, true);
+    }
+}
+
 struct outcome {
     double losses[6], *parameters;
     float state[ROWS * 2 * WIDTH];
@@ -239,11 +253,9 @@ static void without_memory_positions_nothing_changes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments_are_windows),
-        cmocka_unit_test(what_is_carried_is_what_came_out),
-        cmocka_unit_test(backward_is_the_derivative),
-        cmocka_unit_test(what_must_not_matter_does_not),
-        cmocka_unit_test(without_memory_positions_nothing_changes),
+        cmocka_unit_test(segments_are_windows),          cmocka_unit_test(what_is_carried_is_what_came_out),
+        cmocka_unit_test(backward_is_the_derivative),    cmocka_unit_test(so_it_is_with_each_feed_forward_layer),
+        cmocka_unit_test(what_must_not_matter_does_not), cmocka_unit_test(without_memory_positions_nothing_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

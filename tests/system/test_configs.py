@@ -47,7 +47,8 @@ class ConfigsTest(unittest.TestCase):
                 self.assertEqual(len(evals), min(20, run["total_steps"]))
                 self.assertEqual((evals[-1]["epoch"], evals[-1]["step"]), (1, run["total_steps"]))
         self.assertLessEqual({"study", "demo", "gelu", "swiglu", "elephant"}, sizes.keys())
-        self.assertLess(max(sizes.values()) / min(sizes.values()), 1.02, sizes)
+        # widths are rounded to 8, those of mini_moe unit by unit
+        self.assertLess(max(sizes.values()) / min(sizes.values()), 1.03, sizes)
 
     def test_bakanets_are_equally_large(self):
         """12 d^2 parameters a feed-forward layer, to half of the 8 of width that matching rounds to, or a norm's."""

@@ -28,7 +28,7 @@ enum spec_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 enum spec_precision { PRECISION_FP32, PRECISION_BF16 };
 enum spec_recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_CHEAP, RECOMPUTE_ALL }; /* by what is kept, falling */
 enum spec_optimizer { OPTIMIZER_ADAMW };
-enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_WSD };
 enum spec_nonfinite { NONFINITE_STOP, NONFINITE_SKIP };
 
 enum { MICRO_BATCH_AUTO = 0 };
@@ -71,6 +71,7 @@ struct spec {
         } optimizer;
         double warmup; /* >= 1: steps, below 1: share of all steps */
         enum spec_schedule schedule;
+        double cooldown; /* wsd; as warmup */
         double min_lr_ratio, clip /* 0: none */, weight_decay;
         enum spec_nonfinite on_nonfinite;
         int64_t eval_every;       /* steps; 0: at each epoch's end only */

@@ -16,7 +16,7 @@ static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precision_words[] = {"fp32", "bf16", NULL};
 static const char *const recompute_words[] = {"auto", "none", "cheap", "all", NULL};
 static const char *const optimizer_words[] = {"adamw", NULL};
-static const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
+static const char *const schedule_words[] = {"constant", "linear", "cosine", "wsd", NULL};
 static const char *const nonfinite_words[] = {"stop", "skip", NULL};
 
 _Static_assert(sizeof(enum spec_ffn) == sizeof(int), "spec_value.c moves enums as int");
@@ -300,7 +300,16 @@ const struct spec_field spec_fields[] = {
      .flags = FIELD_RESULT,
      .fallback = "cosine",
      .unit = "",
-     .doc = "Learning rate behind the warm-up, down to `train.min_lr_ratio` of the peak at the last step."},
+     .doc = "Learning rate behind the warm-up, down to `train.min_lr_ratio` of the peak at the last step; `constant` "
+            "stays. `wsd` (warm-up, stable, decay): constant, then linear in the last `train.cooldown`."},
+    {.path = "train.cooldown",
+     NUMBER_AT(train.cooldown),
+     .flags = FIELD_RESULT | FIELD_ABOVE | FIELD_LATER,
+     .min = 0,
+     .max = STEP_LIMIT,
+     .fallback = "0.2",
+     .unit = "steps or share",
+     .doc = "Decay of the wsd schedule: below 1 a share of all steps, from 1 on a whole number of steps."},
     {.path = "train.min_lr_ratio",
      NUMBER_AT(train.min_lr_ratio),
      .flags = FIELD_RESULT,
@@ -308,7 +317,7 @@ const struct spec_field spec_fields[] = {
      .max = 1,
      .fallback = "0.1",
      .unit = "share",
-     .doc = "Where linear and cosine schedules end, as a share of the peak."},
+     .doc = "Where linear, cosine and wsd schedules end, as a share of the peak."},
     {.path = "train.clip",
      NUMBER_AT(train.clip),
      .flags = FIELD_RESULT,

@@ -26,6 +26,7 @@ enum {
     FIELD_BELOW = 8,    /* max itself is not allowed */
     FIELD_AUTO = 16,    /* the word "auto" is allowed beside numbers, 0 in the struct */
     FIELD_NEEDED = 32,  /* has no default: the text must give it */
+    FIELD_LATER = 64,   /* younger than the canonical form: at its default left out, so that older hashes stay */
 };
 
 struct spec_field {

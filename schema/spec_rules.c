@@ -40,6 +40,11 @@ static bool warmup_between(const struct spec *s)
     return s->train.warmup >= 1 && s->train.warmup != trunc(s->train.warmup);
 }
 
+static bool cooldown_between(const struct spec *s)
+{
+    return s->train.cooldown >= 1 && s->train.cooldown != trunc(s->train.cooldown);
+}
+
 /* In fp32 the factor clip/norm of less is 0: nothing would be learnt. */
 static bool clip_vanishes(const struct spec *s)
 {
@@ -65,6 +70,7 @@ static const struct rule rules[] = {
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},
+    {"train.cooldown", NULL, cooldown_between, "a cooldown of 1 or more is a whole number of steps"},
     {"train.clip", NULL, clip_vanishes, "a norm to clip at is at least 1e-6 (0: no clipping)"},
     {"resources.gpus", "train.device", gpus_on_cpu, "train.device \"cpu\" takes no GPU"},
     {"resources.gpus", "train.device", cuda_without_gpus, "train.device \"cuda\" needs a GPU (0 in a file means 1)"},

@@ -30,15 +30,21 @@ enum plan_class {
  * LayerNorm too; RMSNorm never has one. */
 enum plan_init { INIT_ZERO, INIT_ONE, INIT_NORMAL };
 
+/* A matrix is one of a layer's products; an embedding is the table of embeddings or the head. */
+enum plan_parameter_kind { PARAMETER_VECTOR, PARAMETER_MATRIX, PARAMETER_EMBEDDING, PARAMETER_KINDS };
+
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
  * "head.weight" (absent when tied), ... */
 struct plan_parameter {
     char name[64];
     int64_t rows, cols; /* cols 1 for vectors */
-    bool decay;         /* weight decay: matrices only, embeddings included */
+    int64_t parts;      /* matrices that stand in it one below the other: q, k and v; gate and up */
+    enum plan_parameter_kind kind;
+    bool decay; /* weight decay: matrices only, embeddings included */
     enum plan_init init;
     double init_std;
     size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
+    int64_t m_count, v_count;       /* elements of the optimizer's state; 0: it has none */
 };
 
 struct plan_buffer {
@@ -109,7 +115,9 @@ enum {
  * (heads that do not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many
  * layers or bytes: ERR_TOO_LARGE.
  *
- * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs (of the whole batch),
+ * Arena: parameters, their copies, gradients, moments m, moments v (which of them the optimizer has, of what size:
+ * plan_optimizer.h; one that is fused into the backward pass has one place for all matrices' gradients, and takes the
+ * whole batch as one micro-batch), activations, logits, inputs (of the whole batch),
  * scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual sums, norm
  * statistics, norm outputs, rotated qkv, lse, attention output, pre-activation, hidden. With none each layer keeps all
  * of them ("layers.3.n1"). With cheap what norms and activations can rebuild (norm statistics and outputs, hidden) is

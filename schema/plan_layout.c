@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "schema/plan_optimizer.h"
 
 static uint64_t multiply(struct plan_layout *l, uint64_t a, uint64_t b)
 {
@@ -41,21 +42,86 @@ static void name_tensor(char out[64], int64_t layer, const char *name)
 
 enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, VECTOR };
 
-static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
-                            enum role role, enum plan_init init, double init_std)
+static enum plan_parameter_kind kind_of(enum role role)
 {
+    return role == VECTOR ? PARAMETER_VECTOR : role == IN_PRODUCT ? PARAMETER_MATRIX : PARAMETER_EMBEDDING;
+}
+
+static uint64_t state_count(const struct plan_layout *l, enum plan_state state, uint64_t rows, uint64_t count)
+{
+    switch (state) {
+    case STATE_NONE:
+        return 0;
+    case STATE_WHOLE:
+        return count;
+    case STATE_MOMENTUM:
+        return l->shape->momentum ? count : 0;
+    case STATE_ROWS:
+        return rows;
+    case STATE_COLUMNS:
+        return count / rows;
+    }
+    return 0;
+}
+
+static uint64_t take(struct plan_layout *l, uint64_t *end, uint64_t count)
+{
+    uint64_t at = *end;
+    *end = add(l, at, align(l, multiply(l, count, l->device->wide_bytes)));
+    return at;
+}
+
+/* Gradients of matrices stand in the shared place where the optimizer is fused; that of a tied embedding has two parts,
+ * from the pass's begin and from its end, and a place of its own. */
+static uint64_t take_gradient(struct plan_layout *l, enum role role, uint64_t count)
+{
+    if (!l->shape->optimizer->fused || role == VECTOR || role == TIED_EMBEDDING)
+        return take(l, &l->grad_bytes, count);
+    uint64_t bytes = 0;
+    take(l, &bytes, count);
+    if (bytes > l->window_bytes)
+        l->window_bytes = bytes;
+    return 0;
+}
+
+/* Two of the matrix's shape and two of its smaller side squared, each wide and in storage (kernels/backend.h). */
+static void count_orthogonal(struct plan_layout *l, uint64_t rows, uint64_t cols)
+{
+    uint64_t side = rows < cols ? rows : cols;
+    uint64_t count = add(l, align(l, multiply(l, rows, cols)), align(l, multiply(l, side, side)));
+    uint64_t bytes = multiply(l, count, l->device->wide_bytes + l->device->storage_bytes);
+    if (bytes > l->orthogonal_bytes)
+        l->orthogonal_bytes = bytes;
+}
+
+static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
+                            int64_t parts, enum role role, enum plan_init init, double init_std)
+{
+    const enum plan_state *states = l->shape->optimizer->states[kind_of(role)];
     uint64_t count = multiply(l, (uint64_t)rows, (uint64_t)cols);
+    uint64_t m_count = state_count(l, states[0], (uint64_t)rows, count);
+    uint64_t v_count = state_count(l, states[1], (uint64_t)rows, count);
+    uint64_t grad = take_gradient(l, role, count), m = take(l, &l->m_bytes, m_count), v = take(l, &l->v_bytes, v_count);
+    if (role == IN_PRODUCT)
+        count_orthogonal(l, (uint64_t)(rows / parts), (uint64_t)cols);
     if (l->parameters) {
         struct plan_parameter *p = &l->parameters[l->parameter_count];
         memset(p, 0, sizeof(*p));
         name_tensor(p->name, layer, name);
         p->rows = rows;
         p->cols = cols;
+        p->parts = parts;
+        p->kind = kind_of(role);
         p->decay = role != VECTOR;
         p->init = init;
         p->init_std = init_std;
-        p->param = p->grad = p->m = p->v = l->wide_bytes;
+        p->param = l->wide_bytes;
         p->copy = l->copy_bytes;
+        p->grad = grad;
+        p->m = m;
+        p->v = v;
+        p->m_count = (int64_t)m_count;
+        p->v_count = (int64_t)v_count;
     }
     l->parameter_count++;
     l->params = add(l, l->params, count);
@@ -63,24 +129,24 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         l->params_embedding = add(l, l->params_embedding, count);
     if (role == IN_PRODUCT || role == TIED_EMBEDDING || role == HEAD)
         l->params_in_products = add(l, l->params_in_products, count);
-    l->wide_bytes = add(l, l->wide_bytes, align(l, multiply(l, count, l->device->wide_bytes)));
+    take(l, &l->wide_bytes, count);
     if (l->device->storage_bytes < l->device->wide_bytes)
         l->copy_bytes = add(l, l->copy_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
 }
 
 static void place_norm(struct plan_layout *l, int64_t layer, const char *weight, const char *bias)
 {
-    place_parameter(l, layer, weight, l->shape->dim, 1, VECTOR, INIT_ONE, 0);
+    place_parameter(l, layer, weight, l->shape->dim, 1, 1, VECTOR, INIT_ONE, 0);
     if (l->shape->layernorm && l->shape->bias)
-        place_parameter(l, layer, bias, l->shape->dim, 1, VECTOR, INIT_ZERO, 0);
+        place_parameter(l, layer, bias, l->shape->dim, 1, 1, VECTOR, INIT_ZERO, 0);
 }
 
 static void place_linear(struct plan_layout *l, int64_t layer, const char *weight, const char *bias, int64_t out,
-                         int64_t in, double init_std)
+                         int64_t in, int64_t parts, double init_std)
 {
-    place_parameter(l, layer, weight, out, in, IN_PRODUCT, INIT_NORMAL, init_std);
+    place_parameter(l, layer, weight, out, in, parts, IN_PRODUCT, INIT_NORMAL, init_std);
     if (l->shape->bias)
-        place_parameter(l, layer, bias, out, 1, VECTOR, INIT_ZERO, 0);
+        place_parameter(l, layer, bias, out, 1, 1, VECTOR, INIT_ZERO, 0);
 }
 
 void plan_layout_parameters(struct plan_layout *l)
@@ -89,33 +155,37 @@ void plan_layout_parameters(struct plan_layout *l)
     /* GPT-NeoX: small init (Nguyen & Salazar 2019) everywhere, Wang's on what is added to the residual stream. */
     double std = sqrt(2.0 / (5.0 * (double)s->dim));
     double output_std = 2.0 / ((double)s->layers * sqrt((double)s->dim));
+    int64_t up = s->ffn_gated ? 2 : 1;
 
-    place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
+    place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, 1, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
                     std);
     for (int64_t i = 0; i < s->layers; i++) {
         place_norm(l, i, "norm1.weight", "norm1.bias");
         if (s->norms == 2)
             place_norm(l, i, "norm2.weight", "norm2.bias");
-        place_linear(l, i, "attn.qkv.weight", "attn.qkv.bias", 3 * s->dim, s->dim, std);
-        place_linear(l, i, "attn.out.weight", "attn.out.bias", s->dim, s->dim, output_std);
-        place_linear(l, i, "ffn.up.weight", "ffn.up.bias", (s->ffn_gated ? 2 : 1) * s->d_ff, s->dim, std);
-        place_linear(l, i, "ffn.down.weight", "ffn.down.bias", s->dim, s->d_ff, output_std);
+        place_linear(l, i, "attn.qkv.weight", "attn.qkv.bias", 3 * s->dim, s->dim, 3, std);
+        place_linear(l, i, "attn.out.weight", "attn.out.bias", s->dim, s->dim, 1, output_std);
+        place_linear(l, i, "ffn.up.weight", "ffn.up.bias", up * s->d_ff, s->dim, up, std);
+        place_linear(l, i, "ffn.down.weight", "ffn.down.bias", s->dim, s->d_ff, 1, output_std);
     }
     place_norm(l, NO_LAYER, "final_norm.weight", "final_norm.bias");
     if (!s->tied)
-        place_parameter(l, NO_LAYER, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
+        place_parameter(l, NO_LAYER, "head.weight", s->vocab, s->dim, 1, HEAD, INIT_NORMAL, std);
 
     l->by_class[PLAN_PARAMETERS] = l->wide_bytes;
     l->by_class[PLAN_COPIES] = l->copy_bytes;
-    l->by_class[PLAN_GRADIENTS] = l->wide_bytes;
-    l->by_class[PLAN_MOMENTS] = multiply(l, 2, l->wide_bytes);
-    l->end = add(l, multiply(l, 4, l->wide_bytes), l->copy_bytes);
+    l->by_class[PLAN_GRADIENTS] = add(l, l->window_bytes, l->grad_bytes);
+    l->by_class[PLAN_MOMENTS] = add(l, l->m_bytes, l->v_bytes);
+    uint64_t gradients = add(l, l->wide_bytes, l->copy_bytes);
+    uint64_t moments = add(l, gradients, l->by_class[PLAN_GRADIENTS]);
+    l->end = add(l, moments, l->by_class[PLAN_MOMENTS]);
     for (int i = 0; l->parameters && i < l->parameter_count; i++) {
         struct plan_parameter *p = &l->parameters[i];
         p->copy = l->copy_bytes ? p->copy + l->wide_bytes : p->param;
-        p->grad += l->wide_bytes + l->copy_bytes;
-        p->m += 2 * l->wide_bytes + l->copy_bytes;
-        p->v += 3 * l->wide_bytes + l->copy_bytes;
+        bool shared = l->window_bytes && p->kind != PARAMETER_VECTOR && !(s->tied && p->kind == PARAMETER_EMBEDDING);
+        p->grad += gradients + (shared ? 0 : l->window_bytes);
+        p->m += moments;
+        p->v += moments + l->m_bytes;
     }
 }
 
@@ -212,6 +282,9 @@ void plan_layout_buffers(struct plan_layout *l)
     place_rows(l, SHARED, "branch2", rows, s->dim);
     place_rows(l, SHARED, "wide", rows, s->d_ff > 3 * s->dim ? s->d_ff : 3 * s->dim);
 
+    if (s->optimizer->orthogonal)
+        place_buffer(l, SHARED, "orthogonal", PLAN_ACTIVATIONS, l->orthogonal_bytes);
+
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
     uint64_t most = logit_row ? l->device->logits_bytes / logit_row : 0;
     uint64_t chunk = equal_chunks(rows, most < 1 ? 1 : most);
@@ -226,6 +299,8 @@ void plan_layout_buffers(struct plan_layout *l)
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));
+    if (s->optimizer->squares)
+        place_buffer(l, NO_LAYER, "squares", PLAN_SCALARS, (uint64_t)l->parameter_count * sizeof(double));
 
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));

@@ -13,7 +13,9 @@
 struct plan_shape {
     int64_t vocab, dim, layers, heads, head_dim, d_ff, seq_len, batch, micro_batch;
     bool ffn_gated, layernorm, bias, tied, parallel, documents;
-    int norms;                     /* 1 or 2 a block */
+    int norms; /* 1 or 2 a block */
+    const struct plan_optimizer *optimizer;
+    bool momentum;
     enum spec_recompute recompute; /* not auto */
 };
 
@@ -25,6 +27,9 @@ struct plan_layout {
     int parameter_count, buffer_count;
     uint64_t params, params_embedding, params_in_products;
     uint64_t wide_bytes, copy_bytes; /* of all parameters, and of their copies */
+    uint64_t grad_bytes, m_bytes, v_bytes;
+    uint64_t window_bytes;     /* the one place of matrices' gradients, where they share it */
+    uint64_t orthogonal_bytes; /* of the largest matrix's Newton-Schulz iteration */
     uint64_t workspace;
     uint64_t by_class[PLAN_CLASSES];
     uint64_t end; /* of the arena so far */

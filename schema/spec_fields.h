@@ -74,6 +74,10 @@ void spec_preset_apply(enum spec_preset preset, struct spec *s);
 /* For the reference: text of what a preset sets, one "path value" after the other; NULL beyond the last. */
 const char *spec_preset_setting(enum spec_preset preset, int index, const char **value);
 
+/* The same for the defaults that the type of an optimizer stands for. */
+void spec_optimizer_apply(enum spec_optimizer type, struct spec *s);
+const char *spec_optimizer_setting(enum spec_optimizer type, int index, const char **value);
+
 /* The table of combinations: text for the reference, NULL beyond the last. */
 const char *spec_rule_text(int index, const char **path);
 int spec_rules_check(const struct spec *s, struct err *err);

@@ -56,4 +56,5 @@ void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *
                                             .d_w = layer->ffn_up.weight.grad,
                                             .d_bias = layer->ffn_up.bias.grad,
                                         });
+    model_gradient_done(m, &layer->ffn_up.weight);
 }

@@ -47,10 +47,13 @@ void model_zero_loss(struct model *m);
  * loss = step_values.loss_scale * sum of negative log-likelihoods over counted targets, and to the loss sum. */
 void model_forward_backward(struct model *m, int64_t from, int64_t rows);
 void model_forward(struct model *m, int64_t from, int64_t rows);
-/* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
+/* What the optimizer does when all gradients are there; a fused one, as lomo, has updated the matrices by then. A step
+ * whose gradient norm is not finite changes nothing and is not counted, but without clipping a fused one finds it out
+ * too late. */
 void model_update(struct model *m);
 
-/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"). */
+/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), as many as the
+ * optimizer has; adalomo's rows and columns are ".row" and ".col". */
 int model_state_count(const struct model *m);
 struct model_tensor {
     char name[72];
@@ -61,7 +64,7 @@ struct model_tensor {
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out);
 int model_read_state(struct model *m, int index, void *host_dst, struct err *err);
 int model_write_state(struct model *m, int index, const void *host_src, struct err *err);
-/* Updates applied so far, for AdamW's bias correction. */
+/* Updates applied so far, for bias corrections. */
 int model_read_updates(struct model *m, int64_t *updates, struct err *err);
 int model_write_updates(struct model *m, int64_t updates, struct err *err);
 

@@ -1,5 +1,5 @@
-/* model_parts.h: what model.c, the blocks and the feed-forward layers share. Only worker/model*.c, block*.c, ffn*.c and
- * init.c include it (and tests that look inside).
+/* model_parts.h: what model.c, the blocks and the feed-forward layers share. Only worker/model*.c, block*.c, ffn*.c,
+ * optimizer*.c and init.c include it (and tests that look inside).
  *
  * A model is pointers into its arena, found once by name in the plan; a pass hands them to the backend. Nobody here
  * touches elements.
@@ -13,6 +13,7 @@
  * NULL where another operator makes it. */
 struct weight {
     void *value, *grad;
+    int index; /* in the plan's list */
 };
 
 struct linear {
@@ -51,6 +52,8 @@ struct model {
     const struct backend_ops *ops;
     const struct block *block;
     const struct ffn *ffn;
+    const struct optimizer *optimizer;
+    bool measuring; /* optimizer_fused.c: this pass changes no weight */
     struct activation activation;
     unsigned char *arena;
     enum norm_kind norm_kind;
@@ -65,10 +68,14 @@ struct model {
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents */
     double *loss_sum, *grad_norm;
     int64_t *updates;
+    double *squares;  /* of the gradient, one a parameter; NULL where the optimizer needs none */
+    void *orthogonal; /* muon's scratch, or NULL */
 
     int64_t batch, rows;              /* of the micro-batch in work: sequences, positions */
     int64_t begin;                    /* its first position among those loaded */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
+    struct optimizer_tensor *sorted;  /* the same by kind: matrices, embeddings, vectors */
+    int matrices, embeddings, vectors;
     void *gradients;
     size_t gradient_bytes;
     struct model_results results[MODEL_STEPS_IN_FLIGHT];
@@ -99,6 +106,10 @@ void norm_site_backward(struct model *m, struct norm_site *site, const void *dy0
 /* y = linear(x); and its gradients, dx NULL: none wanted. */
 void linear_apply(struct model *m, const struct linear *linear, const void *x, void *y);
 void linear_gradient(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx);
+
+/* To be called when the pass has a matrix's whole gradient and does not read the matrix any more: a fused optimizer
+ * takes the gradient here. */
+void model_gradient_done(struct model *m, const struct weight *weight);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
  * without the last projection. */

@@ -6,6 +6,7 @@
  * classifier's and the look-up's gradient in one tensor.
  */
 #include "worker/model_parts.h"
+#include "worker/optimizer.h"
 
 /* GPT-NeoX's layernorm_epsilon; RMSNorm uses the same. */
 static const double norm_eps = 1e-5;
@@ -74,6 +75,7 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
                                             .d_w = linear->weight.grad,
                                             .d_bias = linear->bias.grad,
                                         });
+    model_gradient_done(m, &linear->weight);
 }
 
 void model_load(struct model *m, int64_t rows, const int32_t *inputs, const int32_t *targets, const int32_t *first)
@@ -143,6 +145,8 @@ static void run_classifier(struct model *m, void *dx)
                                        .dx = dx,
                                        .d_w = dx ? m->head.grad : NULL,
                                    });
+    if (dx && !m->spec->model.tie_embeddings) /* a tied one waits for the look-up's part */
+        model_gradient_done(m, &m->head);
 }
 
 void model_forward(struct model *m, int64_t from, int64_t rows)
@@ -152,9 +156,14 @@ void model_forward(struct model *m, int64_t from, int64_t rows)
     run_classifier(m, NULL);
 }
 
-void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+void model_gradient_done(struct model *m, const struct weight *weight)
 {
-    choose_rows(m, from, rows);
+    if (m->optimizer->take_gradient)
+        m->optimizer->take_gradient(m, weight->index);
+}
+
+static void forward_backward(struct model *m)
+{
     run_layers(m);
     run_classifier(m, m->branch_rows[0]);
 
@@ -169,4 +178,17 @@ void model_forward_backward(struct model *m, int64_t from, int64_t rows)
     embed.d_out = m->stream_rows;
     embed.d_table = m->embed.grad;
     m->ops->embed_backward(m->backend, &embed);
+    model_gradient_done(m, &m->embed);
+}
+
+void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+{
+    choose_rows(m, from, rows);
+    if (m->optimizer->measure && m->spec->train.clip > 0) {
+        m->measuring = true;
+        forward_backward(m);
+        m->optimizer->measure(m);
+        m->measuring = false;
+    }
+    forward_backward(m);
 }

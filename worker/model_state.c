@@ -1,5 +1,5 @@
 /* model_state.c: parameters and moments by name, for checkpoints. Indices: all parameters in the plan's order, then all
- * first moments (".m"), then all second ones (".v"). */
+ * first moments that there are, then all second ones. */
 #include "worker/model.h"
 
 #include <stdio.h>
@@ -9,38 +9,60 @@ struct place {
     const struct plan_parameter *parameter;
     const char *suffix;
     void *at;
+    int64_t rows, cols;
     enum dtype dtype;
 };
 
+/* A moment that is no number for each of the parameter's is one a row, or one a column. */
+static struct place moment_of(const struct plan_parameter *p, void *at, int64_t count, const char *suffix,
+                              const char *summed)
+{
+    if (count == p->rows * p->cols)
+        return (struct place){p, suffix, at, p->rows, p->cols, DTYPE_F32};
+    return (struct place){p, summed, at, count, 1, DTYPE_F32};
+}
+
 static struct place find_place(const struct model *m, int index)
 {
-    int kind = index / m->plan->parameter_count;
-    const struct plan_parameter *p = &m->plan->parameters[index % m->plan->parameter_count];
+    const struct plan *plan = m->plan;
+    struct place place = {0};
+    if (index < plan->parameter_count) {
+        const struct plan_parameter *p = &plan->parameters[index];
+        place = (struct place){p, "", m->arena + p->param, p->rows, p->cols, DTYPE_F32};
+    }
+    int before = plan->parameter_count;
+    for (int kind = 0; kind < 2; kind++)
+        for (int i = 0; i < plan->parameter_count && !place.parameter; i++) {
+            const struct plan_parameter *p = &plan->parameters[i];
+            int64_t count = kind ? p->v_count : p->m_count;
+            if (count > 0 && before++ == index)
+                place = kind ? moment_of(p, m->arena + p->v, count, ".v", ".col")
+                             : moment_of(p, m->arena + p->m, count, ".m", ".row");
+        }
     /* All of it is wide: float for storage F32 and BF16. */
-    enum dtype wide = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-    if (kind == 0)
-        return (struct place){p, "", m->arena + p->param, wide};
-    if (kind == 1)
-        return (struct place){p, ".m", m->arena + p->m, wide};
-    return (struct place){p, ".v", m->arena + p->v, wide};
+    place.dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
+    return place;
 }
 
 static size_t place_bytes(const struct place *place)
 {
-    return (size_t)place->parameter->rows * (size_t)place->parameter->cols * dtype_size(place->dtype);
+    return (size_t)place->rows * (size_t)place->cols * dtype_size(place->dtype);
 }
 
 int model_state_count(const struct model *m)
 {
-    return 3 * m->plan->parameter_count;
+    int count = m->plan->parameter_count;
+    for (int i = 0; i < m->plan->parameter_count; i++)
+        count += (m->plan->parameters[i].m_count > 0) + (m->plan->parameters[i].v_count > 0);
+    return count;
 }
 
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out)
 {
     struct place place = find_place(m, index);
     struct model_tensor t = {
-        .rows = place.parameter->rows,
-        .cols = place.parameter->cols,
+        .rows = place.rows,
+        .cols = place.cols,
         .bytes = place_bytes(&place),
         .dtype = place.dtype,
     };

@@ -44,7 +44,8 @@ static void call_update(const struct ops_case *c, struct backend *b, void *const
                                           .beta1 = 0.9,
                                           .beta2 = 0.95,
                                           .eps = 1e-8,
-                                          .weight_decay = 0.1});
+                                          .weight_decay = 0.1,
+                                          .lr_factor = c->shape.two ? 1 : 0.25});
 }
 
 static void call_copy(const struct ops_case *c, struct backend *b, void *const *p, void *keep)

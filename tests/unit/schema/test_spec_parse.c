@@ -101,7 +101,8 @@ static void test_unknown_names(void **state)
     refused(D "\"model\":{\"ffn\":{\"type\":\"elefant\"}}}", "model.ffn.type", "did you mean \"elephant\"?");
     refused(D "\"model\":{\"ffn\":{\"type\":\"sdpa\"}}}", "model.ffn.type", "one of \"gelu\"");
     refused(D "\"memory\":{\"xl\":{\"len\":512}}}", "memory", "is not a field");
-    refused(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}", "train.optimizer.type", "must be \"adamw\"");
+    refused(D "\"train\":{\"optimizer\":{\"type\":\"adam\"}}}", "train.optimizer.type",
+            "one of \"adamw\", \"sgd\", \"lion\", \"muon\", \"lomo\", \"adalomo\"");
     refused(D "\"model\":{\"preset\":\"pythia\"}}", "model.preset", "did you mean \"pythia-14m\"?");
 }
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""baka-worker with each optimizer: it learns, 1 or 2 threads and a resume change no bit, lomo is sgd bit for bit, and
-what must not be combined is refused."""
+"""baka-worker with each optimizer: it learns, 1 or 2 threads and a resume change no bit, lomo is sgd bit for bit."""
 import json
 import os
 import pathlib
@@ -24,7 +23,7 @@ OPTIMIZERS = {
 
 
 def chosen(name, change=None):
-    return merged({"train": {"steps": 80, "optimizer": {"type": name, "lr": OPTIMIZERS[name][0]}}}, change or {})
+    return merged({"train": {"steps": 60, "optimizer": {"type": name, "lr": OPTIMIZERS[name][0]}}}, change or {})
 
 
 class Optimizers(WorkerCase):
@@ -68,17 +67,14 @@ class Optimizers(WorkerCase):
 
     def test_lomo_is_sgd(self):
         """Bit for bit, with clipping (two passes) and without, whether the head has weights of its own or not."""
-        for clip in (0, 0.5):
-            for tied in (False, True):
-                for recompute in ("none", "all"):
-                    with self.subTest(clip=clip, tied=tied, recompute=recompute):
-                        change = {"model": {"tie_embeddings": tied},
-                                  "train": {"clip": clip, "weight_decay": 0.01, "recompute": recompute, "steps": 60}}
-                        sgd, lomo = (self.finished(chosen(name, change)) for name in ("sgd", "lomo"))
-                        self.assertEqual(lomo.curve(), sgd.curve())
-                        self.assertEqual(lomo.final_model(), sgd.final_model())
-                        norms = [s["grad_norm"] for s in of_kind(sgd.journal(), "step")]
-                        self.assertGreater(max(norms), 0.5)
+        for clip, tied, recompute in ((0, False, "none"), (0, True, "all"), (0.5, True, "none"), (0.5, False, "all")):
+            with self.subTest(clip=clip, tied=tied, recompute=recompute):
+                change = {"model": {"tie_embeddings": tied},
+                          "train": {"clip": clip, "weight_decay": 0.01, "recompute": recompute, "steps": 40}}
+                sgd, lomo = (self.finished(chosen(name, change)) for name in ("sgd", "lomo"))
+                self.assertEqual(lomo.curve(), sgd.curve())
+                self.assertEqual(lomo.final_model(), sgd.final_model())
+                self.assertGreater(max(s["grad_norm"] for s in of_kind(sgd.journal(), "step")), 0.5)
 
     def test_the_whole_gradient_never_exists(self):
         """The plan says so, and the process's peak follows the plan."""
@@ -101,30 +97,13 @@ class Optimizers(WorkerCase):
             self.assertGreater(planned, 30e6)
             self.assertLess(abs(peak[more] - peak[less] - planned), 0.25 * planned, (peak, planned))
 
-    def test_refused(self):
-        for change, text in (
-            ({"train": {"micro_batch": 2, "optimizer": {"type": "lomo"}}},
-             "need train.micro_batch equal to train.batch"),
-            ({"train": {"micro_batch": 1, "optimizer": {"type": "adalomo"}}},
-             "need train.micro_batch equal to train.batch"),
-            ({"train": {"clip": 0, "on_nonfinite": "skip", "optimizer": {"type": "lomo"}}}, "only stop"),
-            ({"train": {"optimizer": {"momentum": 0.9}}}, "only sgd and muon have a momentum"),
-            ({"train": {"optimizer": {"type": "muon", "momentum": 0}}}, "muon needs a momentum"),
-        ):
-            with self.subTest(text):
-                r = self.run_of(change)
-                self.assertEqual(r.go(), 1)
-                self.assertEqual(r.end()["reason"], "bad_spec")
-                self.assertIn(text, r.end()["text"])
-
     def test_not_finite(self):
-        """A measured norm stops an update before it began; without one the run can only end."""
-        blown = {"train": {"optimizer": {"lr": 1000}, "warmup": 0, "steps": 40}}
-        for name, clip in (("sgd", 0), ("lomo", 0)):
-            with self.subTest(name):
-                r = self.run_of(chosen(name, merged(blown, {"train": {"clip": clip}})))
-                self.assertEqual(r.go(), 1)
-                self.assertEqual(r.end()["reason"], "diverged")
+        """Without a measured norm weights have changed before it shows: the run ends, and no checkpoint has them."""
+        r = self.run_of(chosen("lomo", {"train": {"optimizer": {"lr": 1000}, "warmup": 0, "clip": 0,
+                                                  "checkpoint_every": 1}}))
+        self.assertEqual(r.go(), 1)
+        self.assertEqual(r.end()["reason"], "diverged")
+        self.assertEqual(int(r.checkpoints()[-1].split("-")[0]), r.end()["step"] - 1)
 
 
 if __name__ == "__main__":

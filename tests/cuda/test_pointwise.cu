@@ -2,7 +2,7 @@
  * speed beside a copy's. Stands alone:
  *
  *   nvcc -std=c++17 -O2 -I. -arch=native -o test_pointwise tests/cuda/test_pointwise.cu \
- *       kernels/cuda/{norm,norm_backward,embed,activation,column_sum,optimizer}.cu
+ *       kernels/cuda/{norm,norm_backward,embed,activation,column_sum,optimizer,adamw}.cu
  *   ./test_pointwise [seed]          every check, then the timings; exit status 1 when a check failed
  *
  * Each case runs twice on fresh buffers: outputs are filled with NaN before, the bits of both runs must be equal, and

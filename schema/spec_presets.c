@@ -47,8 +47,8 @@ static const struct setting *const presets[] = {
     [PRESET_BAKANET] = bakanet,
 };
 
-/* LOMO, whose step sgd's is, and AdaLomo: OpenLMLab/LOMO. Lion: Chen et al. 2023, section 5: a tenth of AdamW's rate, ten
- * times its decay. Muon: Keller Jordan's muon.py. */
+/* LOMO, whose step sgd's is, and AdaLomo: OpenLMLab/LOMO. Lion: Chen et al. 2023, section 5: a tenth of AdamW's rate,
+ * ten times its decay. Muon: Keller Jordan's muon.py. */
 static const struct setting sgd[] = {
     {"train.optimizer.lr", "0.03"}, {"train.warmup", "0.1"}, {"train.weight_decay", "0"}, {NULL, NULL}};
 static const struct setting lion[] = {

@@ -287,6 +287,7 @@ struct optimizer_tensor {
     void *copy; /* [n] param rounded to storage BF16, to nearest even; NULL where operators read param */
     int64_t n;
     bool decay;
+    int64_t rows, cols, parts; /* muon and adalomo only: n = rows*cols, parts matrices of rows/parts rows each */
 };
 
 /* copy = param, for tensors that have one: after param was written from outside. */
@@ -312,6 +313,70 @@ struct adamw_args {
     const double *norm; /* from grad_norm */
     int64_t *updates;   /* scalar: updates applied so far, += 1 */
     double clip, beta1, beta2, eps, weight_decay;
+    double lr_factor; /* lr is that of the step times this */
+};
+
+/* squares[i] = sum of squares of the gradient of tensor i, in double; and norm = sqrt of their sum in increasing i.
+ * Tensor by tensor or all at once gives the same bits. */
+struct grad_squares_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    double *squares; /* [count] = */
+};
+struct norm_of_squares_args {
+    const double *squares; /* [count] */
+    int count;
+    double *norm; /* scalar = */
+};
+
+/* What follows is as with AdamW: g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad), p -= lr*weight_decay*p first,
+ * on decayed tensors; a norm that is not finite leaves everything untouched. A norm of NULL: g = grad, always applied.
+ */
+
+/* Stochastic gradient descent (Sutskever et al. 2013 as PyTorch has it): m = momentum m + g; p -= lr m. Without
+ * momentum (0) m is NULL and p -= lr g. */
+struct sgd_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    const double *norm; /* or NULL */
+    int64_t *updates;   /* scalar += 1, or NULL */
+    double clip, momentum, weight_decay;
+};
+
+/* Lion (Chen et al. 2023, algorithm 2): p -= lr sign(b1 m + (1-b1) g), sign(0) = 0; m = b2 m + (1-b2) g. */
+struct lion_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    const double *norm;
+    int64_t *updates; /* scalar += 1 */
+    double clip, beta1, beta2, weight_decay;
+};
+
+/* Muon (Jordan et al. 2024): m += (1-b)(g - m); u = (1-b) g + b m; for each part U [rows,cols] of u:
+ * X = U/(|U|+1e-7), five times X = a X + (b' A + c A A) X with A = X X^T (X^T X on the other side where rows > cols),
+ * (a, b', c) = (3.4445, -4.7750, 2.0315); p -= lr sqrt(max(1, rows/cols)) X. With storage BF16 the products read X and
+ * A rounded. */
+struct muon_args {
+    const struct optimizer_tensor *tensors; /* host; v unused */
+    int count;
+    const double *norm;
+    double clip, momentum, weight_decay;
+    /* For the largest part, s being its smaller side: rows*cols and s*s elements, each once wide and once in storage,
+     * the four rounded up to 256 bytes. */
+    void *scratch;
+};
+
+/* AdaLomo (Lv et al. 2023, algorithm 1, as OpenLMLab/LOMO has it), with t the number of updates including this one:
+ * b2 = 1 - t^-0.8; q = g^2 + 1e-30. Matrices: m [rows] = b2 m + (1-b2) means of q's rows, v [cols] likewise of its
+ * columns; u = g / sqrt(m/mean(m)) / sqrt(v). Vectors, m NULL: v [n] = b2 v + (1-b2) q, u = g / sqrt(v). u /= max(1,
+ * RMS(u)); r = lr max(1e-3, RMS(p)); p -= r*weight_decay*p; p -= r u. Tensors are whole: parts do not matter. */
+struct adalomo_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    const double *norm; /* or NULL */
+    int64_t *updates;   /* scalar, read */
+    bool counts;        /* and += 1 */
+    double clip, weight_decay;
 };
 
 /* What a device is, without opening it. */
@@ -376,7 +441,13 @@ struct backend_ops {
     void (*remember)(struct backend *b, const struct remember_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
     void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
+    void (*grad_squares)(struct backend *b, const struct grad_squares_args *a);
+    void (*norm_of_squares)(struct backend *b, const struct norm_of_squares_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);
+    void (*sgd)(struct backend *b, const struct sgd_args *a);
+    void (*lion)(struct backend *b, const struct lion_args *a);
+    void (*muon)(struct backend *b, const struct muon_args *a);
+    void (*adalomo)(struct backend *b, const struct adalomo_args *a);
     void (*copy_parameters)(struct backend *b, const struct copy_parameters_args *a);
 
     /* Measures the algorithms for the matrix products that ran since opening and writes the fastest to the table at

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "schema/plan_layout.h"
+#include "schema/plan_optimizer.h"
 
 static const int64_t field_max = INT64_C(1) << 40;
 
@@ -116,6 +117,10 @@ static int find_shape(const struct spec *s, int64_t data_vocab, struct plan_shap
         return err_set_at(err, ERR_INVALID, "model.rotary_pct", "%.17g is not allowed: 0 to 1", s->model.rotary_pct);
     h.head_dim = h.dim / h.heads;
 
+    h.optimizer = plan_optimizer_find(s->train.optimizer.type);
+    if (!h.optimizer)
+        return err_set_at(err, ERR_INVALID, "train.optimizer.type", "no such optimizer");
+    h.momentum = s->train.optimizer.momentum > 0;
     rc = plan_ffn_find(s, d_ff, &h.ffn, err);
     if (rc == 0)
         *out = h;
@@ -217,11 +222,17 @@ static void say_bytes(uint64_t bytes, char out[48])
         snprintf(out, 48, "%.1f MiB", mebibytes(bytes));
 }
 
+/* Where a micro-batch must be the whole batch, it is the batch that can be made smaller. */
+static const char *size_field(const struct choice *c)
+{
+    return c->shape->optimizer->fused ? "train.batch" : "train.micro_batch";
+}
+
 /* What to change so that it fits: the micro-batch, else or as well the policy, else both. "" when nothing helps. */
 static void say_what_fits(const struct choice *c, char out[160])
 {
     int64_t n = fitting_micro_batch(c, c->last);
-    int used = n > 0 ? snprintf(out, 160, "; train.micro_batch %" PRId64 " fits", n) : 0;
+    int used = n > 0 ? snprintf(out, 160, "; %s %" PRId64 " fits", size_field(c), n) : 0;
     out[used] = '\0';
     for (int r = (int)c->last + 1; r <= RECOMPUTE_ALL && c->wanted != MICRO_BATCH_AUTO; r++) {
         if (!fits(c, (enum spec_recompute)r, c->wanted))
@@ -232,7 +243,7 @@ static void say_what_fits(const struct choice *c, char out[160])
     }
     n = used > 0 || c->last == RECOMPUTE_ALL ? 0 : fitting_micro_batch(c, RECOMPUTE_ALL);
     if (n > 0)
-        snprintf(out, 160, "; train.micro_batch %" PRId64 " with train.recompute %s fits", n,
+        snprintf(out, 160, "; %s %" PRId64 " with train.recompute %s fits", size_field(c), n,
                  plan_recompute_word(RECOMPUTE_ALL));
 }
 
@@ -243,17 +254,17 @@ static int refuse(const struct choice *c, struct err *err)
     say_bytes(c->limit, there);
     if (c->wanted != MICRO_BATCH_AUTO && help[0] != '\0') {
         say_bytes(total_at(c->parameters, c->shape, c->last, c->wanted), needed);
-        return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                          "train.micro_batch %" PRId64 " needs %s with train.recompute %s, the device has %s%s",
+        return err_set_at(err, ERR_TOO_LARGE, size_field(c),
+                          "%s %" PRId64 " needs %s with train.recompute %s, the device has %s%s", size_field(c),
                           c->wanted, needed, plan_recompute_word(c->last), there, help);
     }
     enum spec_recompute least = help[0] != '\0' ? c->last : RECOMPUTE_ALL;
     uint64_t bytes = total_at(c->parameters, c->shape, least, 1);
     say_bytes(bytes, needed);
     if (bytes == UINT64_MAX)
-        return err_set_at(err, ERR_TOO_LARGE, "model", "needs %s even with train.micro_batch 1", needed);
-    return err_set_at(err, ERR_TOO_LARGE, "train.micro_batch",
-                      "the run needs %s with train.micro_batch 1 and train.recompute %s, the device has %s%s", needed,
+        return err_set_at(err, ERR_TOO_LARGE, "model", "needs %s even with %s 1", needed, size_field(c));
+    return err_set_at(err, ERR_TOO_LARGE, size_field(c),
+                      "the run needs %s with %s 1 and train.recompute %s, the device has %s%s", needed, size_field(c),
                       plan_recompute_word(least), there, help);
 }
 
@@ -264,14 +275,14 @@ static int choose_micro_batch(const struct spec *s, const struct plan_device *de
         .parameters = parameters,
         .shape = shape,
         .limit = device->memory_bytes && device->memory_bytes < PLAN_MAX_BYTES ? device->memory_bytes : PLAN_MAX_BYTES,
-        .wanted = s->train.micro_batch,
+        .wanted = shape->optimizer->fused ? s->train.batch : s->train.micro_batch,
         .most = s->train.batch,
         .first = s->train.recompute == RECOMPUTE_AUTO ? RECOMPUTE_NONE : s->train.recompute,
         .last = s->train.recompute == RECOMPUTE_AUTO ? RECOMPUTE_ALL : s->train.recompute,
     };
-    if (c.wanted < 0 || c.wanted > s->train.batch)
+    if (s->train.micro_batch < 0 || s->train.micro_batch > s->train.batch)
         return err_set_at(err, ERR_INVALID, "train.micro_batch",
-                          "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", c.wanted,
+                          "%" PRId64 " is not allowed: 1 to train.batch %" PRId64 ", or auto", s->train.micro_batch,
                           s->train.batch);
     if (c.wanted == MICRO_BATCH_AUTO && device->micro_batch_limit > 0 && device->micro_batch_limit < c.most) {
         c.most = divisor_up_to(s->train.batch, device->micro_batch_limit);

@@ -37,15 +37,23 @@ enum plan_init {
     INIT_SPREAD    /* evenly from -init_scale to init_scale, in order */
 };
 
+/* A matrix is one of a layer's products; an embedding is the table of embeddings, of pauses or of a recurrent memory, or
+ * the head. */
+enum plan_parameter_kind { PARAMETER_VECTOR, PARAMETER_MATRIX, PARAMETER_EMBEDDING, PARAMETER_KINDS };
+
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
  * "head.weight" (absent when tied), ..., "pause.weight" (with pauses), "rmt.weight". */
 struct plan_parameter {
     char name[64];
     int64_t rows, cols; /* cols 1 for vectors */
-    bool decay;         /* weight decay: matrices only, embeddings included */
+    int64_t parts;      /* matrices that stand in it one below the other: q, k and v; gate and up; units */
+    enum plan_parameter_kind kind;
+    bool decay; /* weight decay: matrices only, embeddings included */
     enum plan_init init;
     double init_scale;
     size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
+    bool grad_shared;         /* the gradient's place is other matrices' too, one after the other */
+    int64_t m_count, v_count; /* elements of the optimizer's state; 0: it has none */
 };
 
 struct plan_buffer {
@@ -126,8 +134,11 @@ enum {
  * (heads that do not divide dim, one norm with the sequential residual, no vocabulary, ...): ERR_INVALID. Too many
  * layers or bytes: ERR_TOO_LARGE.
  *
- * Arena: parameters, their copies, gradients, moments m, moments v, activations, logits, inputs and memories (of the
- * whole batch), scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass needs: residual
+ * Arena: parameters, their copies, gradients, moments m, moments v (which of them the optimizer has, of what size:
+ * plan_optimizer.h; one that is fused into the backward pass has one place for all matrices' gradients, unless a window
+ * has segments that add to them, and takes the whole batch as one micro-batch), activations, logits, inputs and
+ * memories (of the whole batch), scalars; every tensor starts at a multiple of PLAN_ALIGNMENT. A layer's backward pass
+ * needs: residual
  * sums, norm statistics, norm outputs, rotated qkv, lse, attention output, and what its feed-forward layer leaves
  * (plan_ffn.c): pre-activation and hidden, for most. With none each layer keeps all of them ("layers.3.n1"). With cheap
  * what norms and activations can rebuild (norm statistics and outputs, hidden) is not kept but stands once, for all

@@ -16,25 +16,31 @@ double plan_output_std(int64_t dim, int64_t layers)
     return 2.0 / ((double)layers * sqrt((double)dim));
 }
 
-static void add_parameter(struct plan_ffn *f, struct plan_ffn_parameter parameter)
+static void add_parameter(struct plan_ffn *f, struct plan_tensor parameter)
 {
     f->parameters[f->parameter_count++] = parameter;
 }
 
-static void add_matrix(struct plan_ffn *f, const char *name, int64_t rows, int64_t cols, double std)
+static void add_matrix(struct plan_ffn *f, const char *name, int64_t rows, int64_t cols, int64_t parts, double std)
 {
-    add_parameter(f, (struct plan_ffn_parameter){name, rows, cols, true, INIT_NORMAL, std});
+    add_parameter(f, (struct plan_tensor){.name = name,
+                                          .rows = rows,
+                                          .cols = cols,
+                                          .parts = parts,
+                                          .product = true,
+                                          .init = INIT_NORMAL,
+                                          .init_scale = std});
 }
 
 static void add_vector(struct plan_ffn *f, const char *name, int64_t n, enum plan_init init, double scale)
 {
-    add_parameter(f, (struct plan_ffn_parameter){name, n, 1, false, init, scale});
+    add_parameter(f, (struct plan_tensor){.name = name, .rows = n, .cols = 1, .init = init, .init_scale = scale});
 }
 
 static void add_linear(struct plan_ffn *f, const struct spec *s, const char *weight, const char *bias, int64_t out,
-                       int64_t in, double std)
+                       int64_t in, int64_t parts, double std)
 {
-    add_matrix(f, weight, out, in, std);
+    add_matrix(f, weight, out, in, parts, std);
     if (s->model.bias)
         add_vector(f, bias, out, INIT_ZERO, 0);
 }
@@ -79,8 +85,8 @@ static int match_width(const struct spec *s, int64_t d_ff, struct cost cost, int
 static void add_dense(struct plan_ffn *f, const struct spec *s)
 {
     int64_t up = (f->gated ? 2 : 1) * f->width, d = s->model.dim;
-    add_linear(f, s, "ffn.up.weight", "ffn.up.bias", up, d, plan_std(d));
-    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", d, f->width, plan_output_std(d, s->model.layers));
+    add_linear(f, s, "ffn.up.weight", "ffn.up.bias", up, d, f->gated ? 2 : 1, plan_std(d));
+    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", d, f->width, 1, plan_output_std(d, s->model.layers));
     add_buffer(f, "pre", up, false);
     add_buffer(f, "hidden", f->width, true);
     f->scratch = f->width;
@@ -147,10 +153,11 @@ static int find_mini_moe(struct plan_ffn *f, const struct spec *s, int64_t d_ff,
     if (rc != 0)
         return rc;
     f->width = unit * units;
-    f->scratch = vector ? unit : f->width;
-    add_linear(f, s, "ffn.up.weight", "ffn.up.bias", 2 * f->width, d, plan_std(d));
-    add_linear(f, s, "ffn.gate.weight", "ffn.gate.bias", gates, d, plan_std(d));
-    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", vector ? units * d : d, vector ? unit : f->width,
+    f->scratch = f->width;
+    int64_t apart = vector ? units : 1; /* units whose matrices stand one below the other */
+    add_linear(f, s, "ffn.up.weight", "ffn.up.bias", 2 * f->width, d, 2 * apart, plan_std(d));
+    add_linear(f, s, "ffn.gate.weight", "ffn.gate.bias", gates, d, apart, plan_std(d));
+    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", apart * d, f->width / apart, apart,
                plan_output_std(d, s->model.layers));
     add_buffer(f, "pre", 2 * f->width, false);
     add_buffer(f, "ffn.gates", gates, false);
@@ -171,10 +178,11 @@ static int find_sdpa(struct plan_ffn *f, const struct spec *s, int64_t d_ff, str
         return rc;
     f->keys = f->width;
     f->scratch = 2 * d;
-    add_linear(f, s, "ffn.query.weight", "ffn.query.bias", d, d, plan_std(d));
-    add_matrix(f, "ffn.key.weight", f->keys, d, 1);
-    add_matrix(f, "ffn.value.weight", f->keys, d, 1);
-    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", d, d, plan_output_std(d, s->model.layers));
+    add_linear(f, s, "ffn.query.weight", "ffn.query.bias", d, d, 1, plan_std(d));
+    add_matrix(f, "ffn.key.weight", f->keys, d, 1, 1);
+    add_matrix(f, "ffn.value.weight", f->keys, d, 1, 1);
+    f->parameters[f->parameter_count - 1].beside = true;
+    add_linear(f, s, "ffn.down.weight", "ffn.down.bias", d, d, 1, plan_output_std(d, s->model.layers));
     add_buffer(f, "ffn.query", d, false);
     add_statistics(f, "ffn.lse", s->model.heads, false);
     add_buffer(f, "hidden", d, false);

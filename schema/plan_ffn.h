@@ -7,10 +7,13 @@
 
 enum { PLAN_FFN_PARAMETERS = 10, PLAN_FFN_BUFFERS = 8 };
 
-struct plan_ffn_parameter {
+/* A parameter to be. */
+struct plan_tensor {
     const char *name;
     int64_t rows, cols;
-    bool product; /* a matrix of a product: decayed, and counted in FLOPs */
+    int64_t parts; /* as in struct plan_parameter; 0: 1 */
+    bool product;  /* a matrix of a product: decayed, and counted in FLOPs */
+    bool beside;   /* one operator makes this gradient and that of the tensor before */
     enum plan_init init;
     double init_scale;
 };
@@ -28,7 +31,7 @@ struct plan_ffn {
     int64_t scratch; /* elements a position that backward needs for gradients of what forward left */
     int64_t keys;    /* of sdpa; as many values */
     int parameter_count, buffer_count;
-    struct plan_ffn_parameter parameters[PLAN_FFN_PARAMETERS];
+    struct plan_tensor parameters[PLAN_FFN_PARAMETERS];
     struct plan_ffn_buffer buffers[PLAN_FFN_BUFFERS];
 };
 

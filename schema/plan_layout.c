@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "schema/plan_optimizer.h"
 
 static uint64_t multiply(struct plan_layout *l, uint64_t a, uint64_t b)
 {
@@ -40,21 +41,96 @@ static void name_tensor(char out[64], int64_t layer, const char *name)
 
 enum role { IN_PRODUCT, EMBEDDING, TIED_EMBEDDING, HEAD, LOOKED_UP, VECTOR };
 
-static void place_parameter(struct plan_layout *l, int64_t layer, const char *name, int64_t rows, int64_t cols,
-                            enum role role, enum plan_init init, double init_scale)
+static enum plan_parameter_kind kind_of(enum role role)
 {
-    uint64_t count = multiply(l, (uint64_t)rows, (uint64_t)cols);
+    return role == VECTOR ? PARAMETER_VECTOR : role == IN_PRODUCT ? PARAMETER_MATRIX : PARAMETER_EMBEDDING;
+}
+
+static uint64_t state_count(const struct plan_layout *l, enum plan_state state, uint64_t rows, uint64_t count)
+{
+    switch (state) {
+    case STATE_NONE:
+        return 0;
+    case STATE_WHOLE:
+        return count;
+    case STATE_MOMENTUM:
+        return l->shape->momentum ? count : 0;
+    case STATE_ROWS:
+        return rows;
+    case STATE_COLUMNS:
+        return count / rows;
+    }
+    return 0;
+}
+
+static uint64_t take(struct plan_layout *l, uint64_t *end, uint64_t count)
+{
+    uint64_t at = *end;
+    *end = add(l, at, align(l, multiply(l, count, l->device->wide_bytes)));
+    return at;
+}
+
+/* Gradients of matrices stand in the shared place where the optimizer is fused. A place of its own has what more than
+ * one moment of the pass adds to: a tied embedding's, which has a part from the pass's begin and one from its end, and
+ * all of a window's that is computed in segments. */
+static bool shares_gradient(const struct plan_layout *l, enum role role)
+{
+    return l->shape->optimizer->fused && l->shape->segments == 1 && role != VECTOR && role != TIED_EMBEDDING;
+}
+
+static uint64_t take_gradient(struct plan_layout *l, const struct plan_tensor *t, enum role role, uint64_t count)
+{
+    if (!shares_gradient(l, role))
+        return take(l, &l->grad_bytes, count);
+    uint64_t at = t->beside ? l->window_end : 0;
+    l->window_end = at;
+    take(l, &l->window_end, count);
+    if (l->window_end > l->window_bytes)
+        l->window_bytes = l->window_end;
+    return at;
+}
+
+/* Two of the matrix's shape and two of its smaller side squared, each wide and in storage (kernels/backend.h). */
+static void count_orthogonal(struct plan_layout *l, uint64_t rows, uint64_t cols)
+{
+    uint64_t side = rows < cols ? rows : cols;
+    uint64_t count = add(l, align(l, multiply(l, rows, cols)), align(l, multiply(l, side, side)));
+    uint64_t bytes = multiply(l, count, l->device->wide_bytes + l->device->storage_bytes);
+    if (bytes > l->orthogonal_bytes)
+        l->orthogonal_bytes = bytes;
+}
+
+static void place_parameter(struct plan_layout *l, int64_t layer, const struct plan_tensor *t, enum role role)
+{
+    const enum plan_state *states = l->shape->optimizer->states[kind_of(role)];
+    int64_t parts = t->parts > 1 ? t->parts : 1;
+    uint64_t count = multiply(l, (uint64_t)t->rows, (uint64_t)t->cols);
+    uint64_t m_count = state_count(l, states[0], (uint64_t)t->rows, count);
+    uint64_t v_count = state_count(l, states[1], (uint64_t)t->rows, count);
+    uint64_t grad = take_gradient(l, t, role, count);
+    uint64_t m = take(l, &l->m_bytes, m_count), v = take(l, &l->v_bytes, v_count);
+    if (role == IN_PRODUCT)
+        count_orthogonal(l, (uint64_t)(t->rows / parts), (uint64_t)t->cols);
     if (l->parameters) {
         struct plan_parameter *p = &l->parameters[l->parameter_count];
-        memset(p, 0, sizeof(*p));
-        name_tensor(p->name, layer, name);
-        p->rows = rows;
-        p->cols = cols;
-        p->decay = role != VECTOR;
-        p->init = init;
-        p->init_scale = init_scale;
-        p->param = p->grad = p->m = p->v = l->wide_bytes;
-        p->copy = l->copy_bytes;
+        *p = (struct plan_parameter){
+            .rows = t->rows,
+            .cols = t->cols,
+            .parts = parts,
+            .kind = kind_of(role),
+            .decay = role != VECTOR,
+            .init = t->init,
+            .init_scale = t->init_scale,
+            .param = l->wide_bytes,
+            .copy = l->copy_bytes,
+            .grad = grad,
+            .grad_shared = shares_gradient(l, role),
+            .m = m,
+            .v = v,
+            .m_count = (int64_t)m_count,
+            .v_count = (int64_t)v_count,
+        };
+        name_tensor(p->name, layer, t->name);
     }
     l->parameter_count++;
     l->params = add(l, l->params, count);
@@ -64,64 +140,91 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const char *na
         l->params_in_products = add(l, l->params_in_products, count);
     if (role == TIED_EMBEDDING || role == HEAD)
         l->params_in_head = add(l, l->params_in_head, count);
-    l->wide_bytes = add(l, l->wide_bytes, align(l, multiply(l, count, l->device->wide_bytes)));
+    take(l, &l->wide_bytes, count);
     if (l->device->storage_bytes < l->device->wide_bytes)
         l->copy_bytes = add(l, l->copy_bytes, align(l, multiply(l, count, l->device->storage_bytes)));
 }
 
-static void place_norm(struct plan_layout *l, int64_t layer, const char *weight, const char *bias)
+static void place_vector(struct plan_layout *l, int64_t layer, const char *name, int64_t n, enum plan_init init)
 {
-    place_parameter(l, layer, weight, l->shape->dim, 1, VECTOR, INIT_ONE, 0);
-    if (l->shape->layernorm && l->shape->bias)
-        place_parameter(l, layer, bias, l->shape->dim, 1, VECTOR, INIT_ZERO, 0);
+    place_parameter(l, layer, &(struct plan_tensor){.name = name, .rows = n, .cols = 1, .init = init}, VECTOR);
 }
 
-static void place_linear(struct plan_layout *l, int64_t layer, const char *weight, const char *bias, int64_t out,
-                         int64_t in, double std)
+static void place_norm(struct plan_layout *l, int64_t layer, const char *weight, const char *bias)
 {
-    place_parameter(l, layer, weight, out, in, IN_PRODUCT, INIT_NORMAL, std);
+    place_vector(l, layer, weight, l->shape->dim, INIT_ONE);
+    if (l->shape->layernorm && l->shape->bias)
+        place_vector(l, layer, bias, l->shape->dim, INIT_ZERO);
+}
+
+static void place_linear(struct plan_layout *l, int64_t layer, const struct plan_tensor *weight, const char *bias)
+{
+    place_parameter(l, layer, weight, IN_PRODUCT);
     if (l->shape->bias)
-        place_parameter(l, layer, bias, out, 1, VECTOR, INIT_ZERO, 0);
+        place_vector(l, layer, bias, weight->rows, INIT_ZERO);
+}
+
+static struct plan_tensor drawn(const char *name, int64_t rows, int64_t cols, double std)
+{
+    return (struct plan_tensor){.name = name, .rows = rows, .cols = cols, .init = INIT_NORMAL, .init_scale = std};
+}
+
+/* Rows of the model's width, as the embeddings have it. */
+static void place_table(struct plan_layout *l, const char *name, int64_t rows, enum role role)
+{
+    struct plan_tensor t = drawn(name, rows, l->shape->dim, plan_std(l->shape->dim));
+    place_parameter(l, NO_LAYER, &t, role);
+}
+
+static void place_layer_parameters(struct plan_layout *l, int64_t i)
+{
+    const struct plan_shape *s = l->shape;
+    struct plan_tensor qkv = drawn("attn.qkv.weight", 3 * s->dim, s->dim, plan_std(s->dim));
+    struct plan_tensor out = drawn("attn.out.weight", s->dim, s->dim, plan_output_std(s->dim, s->layers));
+    qkv.parts = 3;
+    place_norm(l, i, "norm1.weight", "norm1.bias");
+    if (s->norms == 2)
+        place_norm(l, i, "norm2.weight", "norm2.bias");
+    place_linear(l, i, &qkv, "attn.qkv.bias");
+    place_linear(l, i, &out, "attn.out.bias");
+    for (int k = 0; k < s->ffn.parameter_count; k++)
+        place_parameter(l, i, &s->ffn.parameters[k], s->ffn.parameters[k].product ? IN_PRODUCT : VECTOR);
+}
+
+/* Offsets within the gradients and so on become those in the arena. */
+static void move_parameters(struct plan_layout *l, uint64_t gradients, uint64_t moments)
+{
+    for (int i = 0; l->parameters && i < l->parameter_count; i++) {
+        struct plan_parameter *p = &l->parameters[i];
+        p->copy = l->copy_bytes ? p->copy + l->wide_bytes : p->param;
+        p->grad += gradients + (p->grad_shared ? 0 : l->window_bytes);
+        p->m += moments;
+        p->v += moments + l->m_bytes;
+    }
 }
 
 void plan_layout_parameters(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
-    double std = plan_std(s->dim), output_std = plan_output_std(s->dim, s->layers);
-
-    place_parameter(l, NO_LAYER, "embed.weight", s->vocab, s->dim, s->tied ? TIED_EMBEDDING : EMBEDDING, INIT_NORMAL,
-                    std);
+    place_table(l, "embed.weight", s->vocab, s->tied ? TIED_EMBEDDING : EMBEDDING);
     if (s->pause_rows > 0)
-        place_parameter(l, NO_LAYER, "pause.weight", s->pause_rows, s->dim, LOOKED_UP, INIT_NORMAL, std);
+        place_table(l, "pause.weight", s->pause_rows, LOOKED_UP);
     if (s->rmt_tokens > 0)
-        place_parameter(l, NO_LAYER, "rmt.weight", s->rmt_tokens, s->dim, LOOKED_UP, INIT_NORMAL, std);
-    for (int64_t i = 0; i < s->layers; i++) {
-        place_norm(l, i, "norm1.weight", "norm1.bias");
-        if (s->norms == 2)
-            place_norm(l, i, "norm2.weight", "norm2.bias");
-        place_linear(l, i, "attn.qkv.weight", "attn.qkv.bias", 3 * s->dim, s->dim, std);
-        place_linear(l, i, "attn.out.weight", "attn.out.bias", s->dim, s->dim, output_std);
-        for (int k = 0; k < s->ffn.parameter_count; k++) {
-            const struct plan_ffn_parameter *p = &s->ffn.parameters[k];
-            place_parameter(l, i, p->name, p->rows, p->cols, p->product ? IN_PRODUCT : VECTOR, p->init, p->init_scale);
-        }
-    }
+        place_table(l, "rmt.weight", s->rmt_tokens, LOOKED_UP);
+    for (int64_t i = 0; i < s->layers; i++)
+        place_layer_parameters(l, i);
     place_norm(l, NO_LAYER, "final_norm.weight", "final_norm.bias");
     if (!s->tied)
-        place_parameter(l, NO_LAYER, "head.weight", s->vocab, s->dim, HEAD, INIT_NORMAL, std);
+        place_table(l, "head.weight", s->vocab, HEAD);
 
     l->by_class[PLAN_PARAMETERS] = l->wide_bytes;
     l->by_class[PLAN_COPIES] = l->copy_bytes;
-    l->by_class[PLAN_GRADIENTS] = l->wide_bytes;
-    l->by_class[PLAN_MOMENTS] = multiply(l, 2, l->wide_bytes);
-    l->end = add(l, multiply(l, 4, l->wide_bytes), l->copy_bytes);
-    for (int i = 0; l->parameters && i < l->parameter_count; i++) {
-        struct plan_parameter *p = &l->parameters[i];
-        p->copy = l->copy_bytes ? p->copy + l->wide_bytes : p->param;
-        p->grad += l->wide_bytes + l->copy_bytes;
-        p->m += 2 * l->wide_bytes + l->copy_bytes;
-        p->v += 3 * l->wide_bytes + l->copy_bytes;
-    }
+    l->by_class[PLAN_GRADIENTS] = add(l, l->window_bytes, l->grad_bytes);
+    l->by_class[PLAN_MOMENTS] = add(l, l->m_bytes, l->v_bytes);
+    uint64_t gradients = add(l, l->wide_bytes, l->copy_bytes);
+    uint64_t moments = add(l, gradients, l->by_class[PLAN_GRADIENTS]);
+    l->end = add(l, moments, l->by_class[PLAN_MOMENTS]);
+    move_parameters(l, gradients, moments);
 }
 
 static void place_buffer(struct plan_layout *l, int64_t layer, const char *name, enum plan_class class, uint64_t bytes)
@@ -253,6 +356,9 @@ void plan_layout_buffers(struct plan_layout *l)
                    multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->ffn.scratch > 3 * s->dim ? s->ffn.scratch : 3 * s->dim);
 
+    if (s->optimizer->orthogonal)
+        place_buffer(l, SHARED, "orthogonal", PLAN_ACTIVATIONS, l->orthogonal_bytes);
+
     uint64_t logit_row = multiply(l, (uint64_t)s->vocab, l->device->storage_bytes);
     uint64_t most = logit_row ? l->device->logits_bytes / logit_row : 0;
     uint64_t chunk = equal_chunks(rows, most < 1 ? 1 : most);
@@ -278,6 +384,8 @@ void plan_layout_buffers(struct plan_layout *l)
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));
+    if (s->optimizer->squares)
+        place_buffer(l, NO_LAYER, "squares", PLAN_SCALARS, (uint64_t)l->parameter_count * sizeof(double));
 
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));

@@ -19,7 +19,9 @@ struct plan_shape {
     int64_t run, pauses, pause_rows; /* positions of a segment, pauses of a window */
     int norms;                       /* 1 or 2 a block */
     int64_t xl_len, xl_eval_len;     /* xl_eval_len >= xl_len */
-    enum spec_recompute recompute;   /* not auto */
+    const struct plan_optimizer *optimizer;
+    bool momentum;
+    enum spec_recompute recompute; /* not auto */
 };
 
 struct plan_layout {
@@ -30,6 +32,10 @@ struct plan_layout {
     int parameter_count, buffer_count;
     uint64_t params, params_embedding, params_in_products, params_in_head;
     uint64_t wide_bytes, copy_bytes; /* of all parameters, and of their copies */
+    uint64_t grad_bytes, m_bytes, v_bytes;
+    uint64_t window_bytes;     /* the one place of matrices' gradients, where they share it */
+    uint64_t window_end;       /* in it, of the newest gradient */
+    uint64_t orthogonal_bytes; /* of the largest matrix's Newton-Schulz iteration */
     uint64_t workspace;
     uint64_t by_class[PLAN_CLASSES];
     uint64_t end; /* of the arena so far */

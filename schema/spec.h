@@ -28,8 +28,15 @@ enum spec_reset { RESET_EPOCH, RESET_DOCUMENT };
 enum spec_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 enum spec_precision { PRECISION_FP32, PRECISION_BF16 };
 enum spec_recompute { RECOMPUTE_AUTO, RECOMPUTE_NONE, RECOMPUTE_CHEAP, RECOMPUTE_ALL }; /* by what is kept, falling */
-enum spec_optimizer { OPTIMIZER_ADAMW };
-enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
+enum spec_optimizer {
+    OPTIMIZER_ADAMW,
+    OPTIMIZER_SGD,
+    OPTIMIZER_LION,
+    OPTIMIZER_MUON,
+    OPTIMIZER_LOMO,
+    OPTIMIZER_ADALOMO
+};
+enum spec_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_WSD };
 enum spec_pause { PAUSE_DROP, PAUSE_PREDICT_FROM_LAST };
 enum spec_nonfinite { NONFINITE_STOP, NONFINITE_SKIP };
 
@@ -92,9 +99,12 @@ struct spec {
         struct {
             enum spec_optimizer type;
             double lr, betas[2], eps;
+            double momentum; /* 0: not set */
+            double rest_lr;
         } optimizer;
         double warmup; /* >= 1: steps, below 1: share of all steps */
         enum spec_schedule schedule;
+        double cooldown; /* wsd; as warmup */
         double min_lr_ratio, clip /* 0: none */, weight_decay;
         enum spec_nonfinite on_nonfinite;
         double eval_every;        /* >= 1: steps, below 1: share of an epoch; 0: at each epoch's end only */

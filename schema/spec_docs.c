@@ -202,6 +202,21 @@ static void print_presets(FILE *out)
     }
 }
 
+static void print_optimizers(FILE *out)
+{
+    const struct spec_field *f = spec_field_find("train.optimizer.type");
+    const char *path, *value;
+    fputs("\n## Optimizers\n\nThe type of an optimizer sets defaults of train fields; what the spec itself says wins,\n"
+          "wherever it stands.\n\n",
+          out);
+    for (int type = 0; f->words[type]; type++) {
+        fprintf(out, "- `%s`:", f->words[type]);
+        for (int i = 0; (path = spec_optimizer_setting((enum spec_optimizer)type, i, &value)); i++)
+            fprintf(out, "%s `%s` %s", i ? "," : "", path + strlen("train."), value);
+        fputs(spec_optimizer_setting((enum spec_optimizer)type, 0, &value) ? "\n" : " those of the table\n", out);
+    }
+}
+
 static void print_rules(FILE *out)
 {
     const char *path, *text;
@@ -270,5 +285,6 @@ void spec_print_markdown(FILE *out)
         }
     }
     print_presets(out);
+    print_optimizers(out);
     print_rules(out);
 }

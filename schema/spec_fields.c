@@ -17,8 +17,8 @@ static const char *const reset_words[] = {"epoch", "document", NULL};
 static const char *const device_words[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precision_words[] = {"fp32", "bf16", NULL};
 static const char *const recompute_words[] = {"auto", "none", "cheap", "all", NULL};
-static const char *const optimizer_words[] = {"adamw", NULL};
-static const char *const schedule_words[] = {"constant", "linear", "cosine", NULL};
+static const char *const optimizer_words[] = {"adamw", "sgd", "lion", "muon", "lomo", "adalomo", NULL};
+static const char *const schedule_words[] = {"constant", "linear", "cosine", "wsd", NULL};
 static const char *const pause_words[] = {"drop", "predict_from_last", NULL};
 static const char *const nonfinite_words[] = {"stop", "skip", NULL};
 
@@ -372,7 +372,11 @@ const struct spec_field spec_fields[] = {
      .flags = FIELD_RESULT,
      .fallback = "adamw",
      .unit = "",
-     .doc = "adamw: decoupled weight decay, none on norms and biases."},
+     .doc =
+         "adamw, sgd, lion; muon: orthogonalised momentum for the matrices of layers, AdamW for the rest; lomo, "
+         "adalomo: each matrix is updated within the backward pass, so that the gradient as a whole never exists. "
+         "Weight "
+         "decay is decoupled everywhere, none on norms and biases. The type sets the defaults under \"Optimizers\"."},
     {.path = "train.optimizer.lr",
      NUMBER_AT(train.optimizer.lr),
      .flags = FIELD_RESULT,
@@ -388,7 +392,9 @@ const struct spec_field spec_fields[] = {
      .max = 1,
      .fallback = "0.9,0.95",
      .unit = "",
-     .doc = "Decay of the first and second moment."},
+     .doc =
+         "adamw, lion, muon's AdamW: decay of the first and second moment; lion: weight of the momentum in the step, "
+         "and its decay."},
     {.path = "train.optimizer.eps",
      NUMBER_AT(train.optimizer.eps),
      .flags = FIELD_RESULT,
@@ -396,7 +402,22 @@ const struct spec_field spec_fields[] = {
      .max = 1,
      .fallback = "1e-08",
      .unit = "",
-     .doc = "Added to the root of the second moment."},
+     .doc = "adamw, muon's AdamW: added to the root of the second moment."},
+    {.path = "train.optimizer.momentum",
+     NUMBER_AT(train.optimizer.momentum),
+     .flags = FIELD_RESULT | FIELD_NULLABLE | FIELD_BELOW | FIELD_LATER,
+     .min = 0,
+     .max = 1,
+     .unit = "",
+     .doc = "sgd, muon: what stays of the momentum each step; 0 or null: not set, sgd keeps none."},
+    {.path = "train.optimizer.rest_lr",
+     NUMBER_AT(train.optimizer.rest_lr),
+     .flags = FIELD_RESULT | FIELD_LATER,
+     .min = 1e-12,
+     .max = 1000,
+     .fallback = "0.0003",
+     .unit = "",
+     .doc = "muon: peak learning rate of its AdamW, for embeddings, head, biases and norms."},
     {.path = "train.warmup",
      NUMBER_AT(train.warmup),
      .flags = FIELD_RESULT,
@@ -410,7 +431,16 @@ const struct spec_field spec_fields[] = {
      .flags = FIELD_RESULT,
      .fallback = "cosine",
      .unit = "",
-     .doc = "Learning rate behind the warm-up, down to `train.min_lr_ratio` of the peak at the last step."},
+     .doc = "Learning rate behind the warm-up, down to `train.min_lr_ratio` of the peak at the last step; `constant` "
+            "stays. `wsd` (warm-up, stable, decay): constant, then linear in the last `train.cooldown`."},
+    {.path = "train.cooldown",
+     NUMBER_AT(train.cooldown),
+     .flags = FIELD_RESULT | FIELD_ABOVE | FIELD_LATER,
+     .min = 0,
+     .max = STEP_LIMIT,
+     .fallback = "0.2",
+     .unit = "steps or share",
+     .doc = "Decay of the wsd schedule: below 1 a share of all steps, from 1 on a whole number of steps."},
     {.path = "train.min_lr_ratio",
      NUMBER_AT(train.min_lr_ratio),
      .flags = FIELD_RESULT,
@@ -418,7 +448,7 @@ const struct spec_field spec_fields[] = {
      .max = 1,
      .fallback = "0.1",
      .unit = "share",
-     .doc = "Where linear and cosine schedules end, as a share of the peak."},
+     .doc = "Where linear, cosine and wsd schedules end, as a share of the peak."},
     {.path = "train.clip",
      NUMBER_AT(train.clip),
      .flags = FIELD_RESULT,

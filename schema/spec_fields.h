@@ -26,6 +26,7 @@ enum {
     FIELD_BELOW = 8,    /* max itself is not allowed */
     FIELD_AUTO = 16,    /* the word "auto" is allowed beside numbers, 0 in the struct */
     FIELD_NEEDED = 32,  /* has no default: the text must give it */
+    FIELD_LATER = 64,   /* younger than the canonical form: at its default left out, so that older hashes stay */
 };
 
 struct spec_field {
@@ -72,6 +73,10 @@ void spec_value_allowed(const struct spec_field *f, char *out, size_t size);
 void spec_preset_apply(enum spec_preset preset, struct spec *s);
 /* For the reference: text of what a preset sets, one "path value" after the other; NULL beyond the last. */
 const char *spec_preset_setting(enum spec_preset preset, int index, const char **value);
+
+/* The same for the defaults that the type of an optimizer stands for. */
+void spec_optimizer_apply(enum spec_optimizer type, struct spec *s);
+const char *spec_optimizer_setting(enum spec_optimizer type, int index, const char **value);
 
 /* The table of combinations: text for the reference, NULL beyond the last. */
 const char *spec_rule_text(int index, const char **path);

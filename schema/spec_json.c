@@ -23,14 +23,28 @@ static void add_at(cJSON *object, const char *path, cJSON *value)
     cJSON_AddItemToObject(object, path, value);
 }
 
+static bool at_its_default(const struct spec_field *f, const struct spec *s)
+{
+    struct spec other = *s;
+    char value[128], fallback[128];
+    /* cannot fail: a unit test reads every default of the table */
+    if (spec_value_from_text(f, f->fallback ? f->fallback : "null", &other, NULL) < 0)
+        abort();
+    spec_value_to_text(f, s, value, sizeof value);
+    spec_value_to_text(f, &other, fallback, sizeof fallback);
+    return strcmp(value, fallback) == 0;
+}
+
 static cJSON *fields_to_json(const struct spec *s, unsigned flags)
 {
     cJSON *object = cJSON_CreateObject();
     if (!object)
         abort();
     for (int i = 0; i < spec_field_count; i++) {
-        if ((spec_fields[i].flags & flags) == flags)
-            add_at(object, spec_fields[i].path, spec_value_to_json(&spec_fields[i], s));
+        const struct spec_field *f = &spec_fields[i];
+        bool left_out = flags & FIELD_RESULT && f->flags & FIELD_LATER && at_its_default(f, s);
+        if ((f->flags & flags) == flags && !left_out)
+            add_at(object, f->path, spec_value_to_json(f, s));
     }
     return object;
 }

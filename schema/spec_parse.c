@@ -1,4 +1,5 @@
-/* spec_parse.c: a spec from text or JSON: defaults, then the preset that it names, then its own fields, then the rules.
+/* spec_parse.c: a spec from text or JSON: defaults, then the preset and the optimizer that it names, then its own
+ * fields, then the rules.
  * Failures: ERR_INVALID with the JSON path, ERR_TOO_LARGE over SPEC_MAX_BYTES. */
 #include "schema/spec.h"
 
@@ -7,6 +8,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/json.h"
+#include "schema/plan_optimizer.h"
 #include "schema/spec_fields.h"
 
 enum { PATH_LENGTH = 256 };
@@ -69,6 +71,20 @@ static int apply_preset(const cJSON *object, struct spec *s, struct err *err)
     return rc;
 }
 
+/* As apply_preset. */
+static int apply_optimizer(const cJSON *object, struct spec *s, struct err *err)
+{
+    const cJSON *train = cJSON_GetObjectItemCaseSensitive(object, "train");
+    const cJSON *optimizer = cJSON_IsObject(train) ? cJSON_GetObjectItemCaseSensitive(train, "optimizer") : NULL;
+    const cJSON *item = cJSON_IsObject(optimizer) ? cJSON_GetObjectItemCaseSensitive(optimizer, "type") : NULL;
+    if (!item)
+        return 0;
+    int rc = spec_value_from_json(spec_field_find("train.optimizer.type"), item, s, err);
+    if (rc == 0)
+        spec_optimizer_apply(s->train.optimizer.type, s);
+    return rc;
+}
+
 /* What the file left open and other fields decide. */
 static void resolve(const cJSON *object, struct spec *s)
 {
@@ -77,6 +93,8 @@ static void resolve(const cJSON *object, struct spec *s)
         s->data.order = ORDER_STREAM;
     if (s->train.device == DEVICE_CUDA && s->resources.gpus == 0)
         s->resources.gpus = 1;
+    if (s->train.micro_batch == MICRO_BATCH_AUTO && plan_optimizer_find(s->train.optimizer.type)->fused)
+        s->train.micro_batch = s->train.batch;
 }
 
 int spec_from_json(const cJSON *object, struct spec *out, struct err *err)
@@ -86,6 +104,8 @@ int spec_from_json(const cJSON *object, struct spec *out, struct err *err)
         return err_set(err, ERR_INVALID, "a spec must be a JSON object, as {\"data\": {\"name\": \"kjv\"}}");
     apply_defaults(&s);
     int rc = apply_preset(object, &s, err);
+    if (rc == 0)
+        rc = apply_optimizer(object, &s, err);
     if (rc == 0)
         rc = apply_group(object, "", &s, err);
     if (rc < 0)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include "base/err.h"
+#include "schema/plan_optimizer.h"
 
 static bool heads_do_not_divide(const struct spec *s)
 {
@@ -13,6 +14,32 @@ static bool heads_do_not_divide(const struct spec *s)
 static bool micro_batch_over_batch(const struct spec *s)
 {
     return s->train.micro_batch > s->train.batch;
+}
+
+static bool fused(const struct spec *s)
+{
+    return plan_optimizer_find(s->train.optimizer.type)->fused;
+}
+
+static bool fused_in_parts(const struct spec *s)
+{
+    return fused(s) && s->train.micro_batch != MICRO_BATCH_AUTO && s->train.micro_batch != s->train.batch;
+}
+
+static bool fused_and_skipped(const struct spec *s)
+{
+    return fused(s) && s->train.clip == 0 && s->train.on_nonfinite == NONFINITE_SKIP;
+}
+
+static bool momentum_of_none(const struct spec *s)
+{
+    enum spec_optimizer type = s->train.optimizer.type;
+    return s->train.optimizer.momentum > 0 && type != OPTIMIZER_SGD && type != OPTIMIZER_MUON;
+}
+
+static bool muon_without_momentum(const struct spec *s)
+{
+    return s->train.optimizer.type == OPTIMIZER_MUON && s->train.optimizer.momentum == 0;
 }
 
 static bool bf16_without_cuda(const struct spec *s)
@@ -48,6 +75,11 @@ static bool eval_every_between(const struct spec *s)
 static bool no_step_from_nothing(const struct spec *s)
 {
     return s->train.epochs == 0 && s->train.steps == 0 && s->train.init_from[0] == '\0';
+}
+
+static bool cooldown_between(const struct spec *s)
+{
+    return s->train.cooldown >= 1 && s->train.cooldown != trunc(s->train.cooldown);
 }
 
 /* In fp32 the factor clip/norm of less is 0: nothing would be learnt. */
@@ -214,8 +246,16 @@ static const struct rule rules[] = {
     {"model.ffn.mini_moe.units", "model.d_ff", units_do_not_divide,
      "without a match model.d_ff must be a multiple of model.ffn.mini_moe.units"},
     {"train.micro_batch", "train.batch", micro_batch_over_batch, "train.micro_batch must be at most train.batch"},
+    {"train.micro_batch", "train.optimizer.type", fused_in_parts,
+     "lomo and adalomo need train.micro_batch equal to train.batch: the gradient of a part is gone before the next"},
+    {"train.on_nonfinite", "train.optimizer.type", fused_and_skipped,
+     "without train.clip lomo and adalomo have changed weights before they know the gradient's norm: only stop"},
+    {"train.optimizer.momentum", "train.optimizer.type", momentum_of_none, "only sgd and muon have a momentum"},
+    {"train.optimizer.momentum", "train.optimizer.type", muon_without_momentum,
+     "muon needs a momentum: what it orthogonalises"},
     {"train.precision", "train.device", bf16_without_cuda, "bf16 needs train.device \"cuda\": the CPU is fp32 only"},
     {"train.warmup", NULL, warmup_between, "a warm-up of 1 or more is a whole number of steps"},
+    {"train.cooldown", NULL, cooldown_between, "a cooldown of 1 or more is a whole number of steps"},
     {"train.eval_every", NULL, eval_every_between, "1 or more is a whole number of steps, below 1 a share of an epoch"},
     {"train.epochs", NULL, no_step_from_nothing,
      "it must be above 0; only a model that train.init_from names can be evaluated without a step"},

@@ -81,6 +81,7 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
     a.d_qkv = m->wide_rows;
     a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
-    remember(m, layer);
+    if (!m->measuring)
+        remember(m, layer);
     linear_gradient(m, &layer->qkv, x, m->wide_rows, dx);
 }

@@ -69,6 +69,7 @@ void ffn_dense_hidden_backward(struct model *m, struct model_layer *layer, const
                                             .d_w = layer->ffn_up.weight.grad,
                                             .d_bias = layer->ffn_up.bias.grad,
                                         });
+    model_gradient_done(m, &layer->ffn_up.weight);
 }
 
 void ffn_dense_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,

@@ -139,11 +139,12 @@ static void shaped_backward(struct model *m, struct model_layer *layer, const vo
     linear_gradient(m, &layer->ffn_down, layer->hidden, d_out, m->wide_rows);
     m->ops->elephant_backward(m->backend, &elephant);
     const void *d_gates = layer->ffn_norm.y[0] ? unnormed_gradient(m, layer) : layer->pre;
-    linear_gradient_add(m, &gate, x, d_gates, dx, dx_accumulate);
-    if (!m->ffn->gated)
-        return;
-    struct linear multiplied = multiplied_of(m, layer);
-    linear_gradient_add(m, &multiplied, x, elephant.u, dx, true);
+    linear_gradient_rows(m, &gate, x, d_gates, dx, dx_accumulate);
+    if (m->ffn->gated) {
+        struct linear multiplied = multiplied_of(m, layer);
+        linear_gradient_rows(m, &multiplied, x, elephant.u, dx, true);
+    }
+    model_gradient_done(m, &layer->ffn_up.weight);
 }
 
 const struct ffn ffn_elephant_shaped = {

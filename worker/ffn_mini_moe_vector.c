@@ -28,6 +28,7 @@ struct unit {
     struct linear up, gate, down;
     int64_t width;
     void *pre, *hidden, *z, *o;
+    void *dh; /* where the gradient of hidden has its place */
 };
 
 static struct unit unit_at(const struct model *m, const struct model_layer *layer, int64_t i)
@@ -42,6 +43,7 @@ static struct unit unit_at(const struct model *m, const struct model_layer *laye
         .hidden = model_at(m, layer->hidden, i * m->rows * width),
         .z = model_at(m, layer->gates, i * m->rows * d),
         .o = model_at(m, layer->unit_outputs, i * m->rows * d),
+        .dh = model_at(m, m->wide_rows, i * m->rows * width),
     };
 }
 
@@ -95,16 +97,29 @@ static void vector_rebuild(struct model *m, struct model_layer *layer, const voi
     run_units(m, layer, x, m->plan->recompute == RECOMPUTE_ALL);
 }
 
-static void vector_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
-                            bool dx_accumulate)
+/* One weight after the other and not one unit after the other: a weight's gradient is then made at one time. */
+static void gates_backward(struct model *m, struct model_layer *layer, const void *x, void *dx, bool dx_accumulate)
 {
-    struct unit_sum_args sum = sum_of(m, layer);
-    sum.dy = d_out;
-    m->ops->unit_sum_backward(m->backend, &sum);
-    for (int64_t i = 0; i < sum.units; i++) {
+    for (int64_t i = 0; i < m->spec->model.ffn.mini_moe.units; i++) {
         struct unit unit = unit_at(m, layer, i);
-        linear_gradient_add(m, &unit.gate, x, unit.z, dx, dx_accumulate || i > 0);
-        linear_gradient(m, &unit.down, unit.hidden, unit.o, m->wide_rows);
+        linear_gradient_rows(m, &unit.gate, x, unit.z, dx, dx_accumulate || i > 0);
+    }
+    model_gradient_done(m, &layer->ffn_gate.weight);
+}
+
+static void downs_backward(struct model *m, struct model_layer *layer)
+{
+    for (int64_t i = 0; i < m->spec->model.ffn.mini_moe.units; i++) {
+        struct unit unit = unit_at(m, layer, i);
+        linear_gradient_rows(m, &unit.down, unit.hidden, unit.o, unit.dh, false);
+    }
+    model_gradient_done(m, &layer->ffn_unit_down.weight);
+}
+
+static void ups_backward(struct model *m, struct model_layer *layer, const void *x, void *dx)
+{
+    for (int64_t i = 0; i < m->spec->model.ffn.mini_moe.units; i++) {
+        struct unit unit = unit_at(m, layer, i);
         m->ops->ffn_up_backward(m->backend, &(struct ffn_up_backward_args){
                                                 .rows = m->rows,
                                                 .in = unit.up.in,
@@ -114,13 +129,25 @@ static void vector_backward(struct model *m, struct model_layer *layer, const vo
                                                 .x = x,
                                                 .w = unit.up.weight.value,
                                                 .pre = unit.pre,
-                                                .dh = m->wide_rows,
+                                                .dh = unit.dh,
                                                 .dx = dx,
                                                 .dx_accumulate = true,
                                                 .d_w = unit.up.weight.grad,
                                                 .d_bias = unit.up.bias.grad,
                                             });
     }
+    model_gradient_done(m, &layer->ffn_up.weight);
+}
+
+static void vector_backward(struct model *m, struct model_layer *layer, const void *x, const void *d_out, void *dx,
+                            bool dx_accumulate)
+{
+    struct unit_sum_args sum = sum_of(m, layer);
+    sum.dy = d_out;
+    m->ops->unit_sum_backward(m->backend, &sum);
+    gates_backward(m, layer, x, dx, dx_accumulate);
+    downs_backward(m, layer);
+    ups_backward(m, layer, x, dx);
 }
 
 const struct ffn ffn_mini_moe_vector = {

@@ -63,6 +63,8 @@ static void sdpa_backward(struct model *m, struct model_layer *layer, const void
     a.d_v = layer->values.grad;
     linear_gradient(m, &layer->ffn_down, layer->hidden, d_out, m->wide_rows);
     m->ops->lookup_backward(m->backend, &a);
+    model_gradient_done(m, &layer->keys);
+    model_gradient_done(m, &layer->values);
     linear_gradient_add(m, &layer->ffn_up, x, a.dq, dx, dx_accumulate);
 }
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "worker/ffn.h"
 #include "worker/model_parts.h"
+#include "worker/optimizer.h"
 
 /* Finds tensors in the order in which the plan lists them, so that a search starts where the one before ended. */
 struct finder {
@@ -42,7 +43,7 @@ struct weight finder_weight(struct finder *f, const char *name)
         if (strcmp(p->name, full) != 0)
             continue;
         f->parameter = at;
-        return (struct weight){.value = f->m->arena + p->copy, .grad = f->m->arena + p->grad};
+        return (struct weight){.value = f->m->arena + p->copy, .grad = f->m->arena + p->grad, .index = at};
     }
     snprintf(f->missing, sizeof(f->missing), "%s", full);
     return (struct weight){0};
@@ -200,6 +201,8 @@ static int find_tensors(struct model *m, struct err *err)
     m->loss_sum = finder_buffer(&f, "loss_sum");
     m->grad_norm = finder_buffer(&f, "grad_norm");
     m->updates = finder_buffer(&f, "updates");
+    m->squares = look_for_buffer(&f, "squares");
+    m->orthogonal = look_for_buffer(&f, "shared.orthogonal");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
     for (int64_t g = 0; g < m->plan->segments; g++)
@@ -211,19 +214,33 @@ static int find_tensors(struct model *m, struct err *err)
 static void list_optimizer_tensors(struct model *m)
 {
     const struct plan *plan = m->plan;
+    int counts[PARAMETER_KINDS] = {0}, at = 0;
     for (int i = 0; i < plan->parameter_count; i++) {
         const struct plan_parameter *p = &plan->parameters[i];
         m->tensors[i] = (struct optimizer_tensor){
             .param = m->arena + p->param,
             .grad = m->arena + p->grad,
-            .m = m->arena + p->m,
-            .v = m->arena + p->v,
+            .m = p->m_count ? m->arena + p->m : NULL,
+            .v = p->v_count ? m->arena + p->v : NULL,
             .copy = p->copy == p->param ? NULL : m->arena + p->copy,
             .n = p->rows * p->cols,
             .decay = p->decay,
+            .rows = p->rows,
+            .cols = p->cols,
+            .parts = p->parts,
         };
     }
-    m->gradients = m->tensors[0].grad;
+    static const enum plan_parameter_kind order[] = {PARAMETER_MATRIX, PARAMETER_EMBEDDING, PARAMETER_VECTOR};
+    for (int k = 0; k < PARAMETER_KINDS; k++)
+        for (int i = 0; i < plan->parameter_count; i++)
+            if (plan->parameters[i].kind == order[k]) {
+                m->sorted[at++] = m->tensors[i];
+                counts[order[k]]++;
+            }
+    m->matrices = counts[PARAMETER_MATRIX];
+    m->embeddings = counts[PARAMETER_EMBEDDING];
+    m->vectors = counts[PARAMETER_VECTOR];
+    m->gradients = m->arena + plan->bytes.by_class[PLAN_PARAMETERS] + plan->bytes.by_class[PLAN_COPIES];
     m->gradient_bytes = plan->bytes.by_class[PLAN_GRADIENTS];
 }
 
@@ -242,6 +259,7 @@ static void release_lists(struct model *m)
         free(m->segments[g].layers);
     free(m->segments);
     free(m->tensors);
+    free(m->sorted);
     free(m);
 }
 
@@ -251,6 +269,9 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     const struct ffn *ffn = ffn_find(spec);
     if (!ffn || ffn->gated != plan->ffn_gated)
         return err_set_at(err, ERR_INTERNAL, "model.ffn.type", "the plan is not of this feed-forward layer");
+    const struct optimizer *optimizer = optimizer_find(spec->train.optimizer.type);
+    if (!optimizer)
+        return err_set_at(err, ERR_INTERNAL, "train.optimizer.type", "there is no such optimizer");
     void *arena = NULL;
     int rc = backend->ops->arena(backend, plan->bytes.arena, &arena, err);
     if (rc != 0)
@@ -263,6 +284,7 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     m->ops = backend->ops;
     m->block = spec->model.parallel_residual ? &block_parallel : &block_sequential;
     m->ffn = ffn;
+    m->optimizer = optimizer;
     if (ffn->activation)
         m->activation = ffn->activation(spec);
     m->arena = arena;
@@ -272,6 +294,7 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     for (int64_t g = 0; g < plan->segments; g++)
         m->segments[g].layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
     m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
+    m->sorted = allocate_list((size_t)plan->parameter_count, sizeof(*m->sorted));
     rc = find_tensors(m, err);
     if (rc != 0) {
         release_lists(m);
@@ -331,20 +354,5 @@ int model_step_wait(struct model *m, struct model_results *out, struct err *err)
 
 void model_update(struct model *m)
 {
-    m->ops->grad_norm(m->backend, &(struct grad_norm_args){
-                                      .tensors = m->tensors,
-                                      .count = m->plan->parameter_count,
-                                      .norm = m->grad_norm,
-                                  });
-    m->ops->adamw(m->backend, &(struct adamw_args){
-                                  .tensors = m->tensors,
-                                  .count = m->plan->parameter_count,
-                                  .norm = m->grad_norm,
-                                  .updates = m->updates,
-                                  .clip = m->spec->train.clip,
-                                  .beta1 = m->spec->train.optimizer.betas[0],
-                                  .beta2 = m->spec->train.optimizer.betas[1],
-                                  .eps = m->spec->train.optimizer.eps,
-                                  .weight_decay = m->spec->train.weight_decay,
-                              });
+    m->optimizer->update(m);
 }

@@ -53,7 +53,9 @@ void model_zero_loss(struct model *m);
  * moves one of them on. What `first` hides of a memory does not count: a stream that begins needs no clearing. */
 void model_forward_backward(struct model *m, int64_t from, int64_t rows);
 void model_forward(struct model *m, int64_t from, int64_t rows);
-/* Global norm, clipping, AdamW. A step whose gradient norm is not finite changes nothing and is not counted. */
+/* What the optimizer does when all gradients are there; a fused one, as lomo, has updated the matrices by then. A step
+ * whose gradient norm is not finite changes nothing and is not counted, but without clipping a fused one finds it out
+ * too late. */
 void model_update(struct model *m);
 
 /* One text, position by position, outside steps; wants data.reset epoch, no memory.* and a plan without recomputation,
@@ -63,8 +65,9 @@ void model_update(struct model *m);
 int model_read(struct model *m, const int32_t *tokens, int64_t n, float *logits, struct err *err);
 int model_read_next(struct model *m, int32_t token, float *logits, struct err *err);
 
-/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), then the memory of
- * training ("layers.3.past", "rmt.state"). */
+/* State for checkpoints: parameters and moments by name ("embed.weight", "embed.weight.m", ".v"), as many as the
+ * optimizer has; adalomo's rows and columns are ".row" and ".col"; then the memory of training ("layers.3.past",
+ * "rmt.state"). Parameters come first, in the plan's order. */
 int model_state_count(const struct model *m);
 struct model_tensor {
     char name[72];
@@ -75,7 +78,7 @@ struct model_tensor {
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out);
 int model_read_state(struct model *m, int index, void *host_dst, struct err *err);
 int model_write_state(struct model *m, int index, const void *host_src, struct err *err);
-/* Updates applied so far, for AdamW's bias correction. */
+/* Updates applied so far, for bias corrections. */
 int model_read_updates(struct model *m, int64_t *updates, struct err *err);
 int model_write_updates(struct model *m, int64_t updates, struct err *err);
 

@@ -1,5 +1,5 @@
-/* model_parts.h: what model.c, the blocks and the feed-forward layers share. Only worker/model*.c, block*.c, ffn*.c and
- * init.c include it (and tests that look inside).
+/* model_parts.h: what model.c, the blocks and the feed-forward layers share. Only worker/model*.c, block*.c, ffn*.c,
+ * optimizer*.c and init.c include it (and tests that look inside).
  *
  * A model is pointers into its arena, found once by name in the plan; a pass hands them to the backend. Nobody here
  * touches elements.
@@ -14,6 +14,7 @@
  * NULL where another operator makes it. */
 struct weight {
     void *value, *grad;
+    int index; /* in the plan's list */
 };
 
 struct linear {
@@ -71,6 +72,8 @@ struct model {
     const struct backend_ops *ops;
     const struct block *block;
     const struct ffn *ffn;
+    const struct optimizer *optimizer;
+    bool measuring; /* optimizer_fused.c: this pass changes no weight and moves no memory on */
     struct activation activation;
     unsigned char *arena;
     enum norm_kind norm_kind;
@@ -78,7 +81,8 @@ struct model {
     struct weight embed, head; /* head is embed when tied */
     struct weight pause, rmt;
     struct model_segment *segments; /* plan->segments */
-    struct model_layer *layers;     /* these are of the segment in work, as in struct model_segment */
+    int64_t segment;                /* the one in work */
+    struct model_layer *layers;     /* these are its, as in struct model_segment */
     struct norm_site final_norm;
     void *stream_rows, *branch_rows[2], *wide_rows;
     void *rmt_state, *rmt_eval_state; /* [train.batch*rmt_tokens,d] what comes next into a row's memory */
@@ -89,6 +93,8 @@ struct model {
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
     double *loss_sum, *grad_norm;
     int64_t *updates;
+    double *squares;  /* of the gradient, one a parameter; NULL where the optimizer needs none */
+    void *orthogonal; /* muon's scratch, or NULL */
 
     int64_t batch, seq, rows; /* of the micro-batch in work: sequences, positions of one, of all */
     int64_t read;        /* positions of the text before those (model_text.c); not 0: one position of one sequence */
@@ -96,6 +102,8 @@ struct model {
     int64_t from, begin; /* its first sequence, and position of the segment in work, among those loaded */
     bool evaluating;     /* it works on the memories of evaluations */
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
+    struct optimizer_tensor *sorted;  /* the same by kind: matrices, embeddings, vectors */
+    int matrices, embeddings, vectors;
     void *gradients;
     size_t gradient_bytes;
     struct model_results results[MODEL_STEPS_IN_FLIGHT];
@@ -147,11 +155,18 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
 /* accumulate: dx += */
 void linear_gradient_add(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
                          bool accumulate);
+/* The same of linear_rows' result: the weight's gradient is not whole yet. */
+void linear_gradient_rows(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
+                          bool accumulate);
 
 /* Element `elements` of an array of storage type; NULL of none. */
 void *model_at(const struct model *m, const void *base, int64_t elements);
 /* The linear of rows [from, from + out) of the weight, with their biases. */
 struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
+
+/* To be called once a segment when its pass has a matrix's whole gradient and does not read the matrix any more: a fused
+ * optimizer takes the gradient here, in the segment that is the last to add to it. */
+void model_gradient_done(struct model *m, const struct weight *weight);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
  * without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an

@@ -7,6 +7,7 @@
  */
 #include "worker/model_parts.h"
 #include "worker/model_rmt.h"
+#include "worker/optimizer.h"
 
 void norm_site_forward(struct model *m, struct norm_site *site, struct stream *stream)
 {
@@ -66,6 +67,13 @@ void linear_gradient(struct model *m, const struct linear *linear, const void *x
 
 void linear_gradient_add(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
                          bool accumulate)
+{
+    linear_gradient_rows(m, linear, x, dy, dx, accumulate);
+    model_gradient_done(m, &linear->weight);
+}
+
+void linear_gradient_rows(struct model *m, const struct linear *linear, const void *x, const void *dy, void *dx,
+                          bool accumulate)
 {
     m->ops->linear_backward(m->backend, &(struct linear_backward_args){
                                             .rows = m->rows,
@@ -142,6 +150,7 @@ static void choose_rows(struct model *m, int64_t from, int64_t rows, bool evalua
 void model_choose_segment(struct model *m, int64_t segment)
 {
     const struct model_segment *s = &m->segments[segment];
+    m->segment = segment;
     m->layers = s->layers;
     m->final_norm = s->final_norm;
     m->stream_rows = s->stream_rows;
@@ -208,11 +217,13 @@ static void embed_gradient(struct model *m, void *d_out)
     if (m->pauses) {
         struct rows_args pauses = pauses_of(m, d_out);
         m->ops->take_rows(m->backend, &pauses);
+        model_gradient_done(m, &m->pause);
     }
     struct embed_args embed = embedding_of(m);
     embed.d_out = d_out;
     embed.d_table = m->embed.grad;
     m->ops->embed_backward(m->backend, &embed);
+    model_gradient_done(m, &m->embed);
 }
 
 void model_run_layers(struct model *m, int64_t segment)
@@ -240,6 +251,8 @@ static void run_classifier(struct model *m, void *dx)
                                        .dx = dx,
                                        .d_w = dx ? m->head.grad : NULL,
                                    });
+    if (dx && !m->spec->model.tie_embeddings) /* a tied one waits for the look-up's part */
+        model_gradient_done(m, &m->head);
 }
 
 void model_forward(struct model *m, int64_t from, int64_t rows)
@@ -252,6 +265,12 @@ void model_forward(struct model *m, int64_t from, int64_t rows)
     }
     if (m->rmt_state)
         model_rmt_write(m);
+}
+
+void model_gradient_done(struct model *m, const struct weight *weight)
+{
+    if (m->optimizer->take_gradient && m->segment == 0)
+        m->optimizer->take_gradient(m, weight->index);
 }
 
 static void segment_backward(struct model *m, int64_t segment)
@@ -271,17 +290,28 @@ static void segment_backward(struct model *m, int64_t segment)
     embed_gradient(m, m->stream_rows);
 }
 
-void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+static void forward_backward(struct model *m)
 {
-    choose_rows(m, from, rows, false);
     for (int64_t g = 0; g < m->plan->segments; g++) {
         model_choose_segment(m, g);
         model_run_layers(m, g);
     }
-    if (m->rmt_state)
+    if (m->rmt_state && !m->measuring)
         model_rmt_write(m);
     for (int64_t g = m->plan->segments - 1; g >= 0; g--) {
         model_choose_segment(m, g);
         segment_backward(m, g);
     }
+}
+
+void model_forward_backward(struct model *m, int64_t from, int64_t rows)
+{
+    choose_rows(m, from, rows, false);
+    if (m->optimizer->measure && m->spec->train.clip > 0) {
+        m->measuring = true;
+        forward_backward(m);
+        m->optimizer->measure(m);
+        m->measuring = false;
+    }
+    forward_backward(m);
 }

@@ -74,6 +74,7 @@ void model_rmt_take_gradient(struct model *m, int64_t segment, void *dx)
         }
         m->ops->take_rows(m->backend, &a);
     }
+    model_gradient_done(m, &m->rmt);
 }
 
 void model_rmt_add_gradient(struct model *m, void *d_out)

@@ -1,6 +1,5 @@
 /* model_state.c: parameters and moments by name, for checkpoints. Indices: all parameters in the plan's order, then all
- * first moments (".m"), then all second ones (".v"), then the memories of
- * the layers and the recurrent one. */
+ * first moments that there are, then all second ones, then the memories of the layers and the recurrent one. */
 #include "worker/model.h"
 
 #include <stdio.h>
@@ -13,9 +12,33 @@ struct place {
     enum dtype dtype;
 };
 
+/* All of parameters and moments is wide: float for storage F32 and BF16. */
+static struct place wide_place(const struct model *m, const struct plan_parameter *p, const char *suffix, size_t at,
+                               int64_t rows, int64_t cols)
+{
+    struct place place = {
+        .rows = rows,
+        .cols = cols,
+        .at = m->arena + at,
+        .dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32,
+    };
+    snprintf(place.name, sizeof place.name, "%s%s", p->name, suffix);
+    return place;
+}
+
+/* A moment that is no number for each of the parameter's is one a row, or one a column. */
+static struct place moment_place(const struct model *m, const struct plan_parameter *p, bool second)
+{
+    int64_t count = second ? p->v_count : p->m_count;
+    size_t at = second ? p->v : p->m;
+    if (count == p->rows * p->cols)
+        return wide_place(m, p, second ? ".v" : ".m", at, p->rows, p->cols);
+    return wide_place(m, p, second ? ".col" : ".row", at, count, 1);
+}
+
 /* What goes from window to window in training, in the type of activations: the keys and values of each layer, then the
  * recurrent memory. */
-static struct place find_memory(const struct model *m, int64_t index)
+static struct place memory_place(const struct model *m, int64_t index)
 {
     struct place p = {.dtype = m->backend->storage};
     if (m->plan->xl_len > 0 && index < m->spec->model.layers) {
@@ -34,20 +57,19 @@ static struct place find_memory(const struct model *m, int64_t index)
 
 static struct place find_place(const struct model *m, int index)
 {
-    int kind = index / m->plan->parameter_count;
-    if (kind > 2)
-        return find_memory(m, index - 3 * m->plan->parameter_count);
-    const struct plan_parameter *p = &m->plan->parameters[index % m->plan->parameter_count];
-    size_t at = kind == 0 ? p->param : kind == 1 ? p->m : p->v;
-    struct place place = {
-        .rows = p->rows,
-        .cols = p->cols,
-        .at = m->arena + at,
-        /* All of it is wide: float for storage F32 and BF16. */
-        .dtype = m->backend->storage == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32,
-    };
-    snprintf(place.name, sizeof place.name, "%s%s", p->name, kind == 0 ? "" : kind == 1 ? ".m" : ".v");
-    return place;
+    const struct plan *plan = m->plan;
+    if (index < plan->parameter_count) {
+        const struct plan_parameter *p = &plan->parameters[index];
+        return wide_place(m, p, "", p->param, p->rows, p->cols);
+    }
+    int before = plan->parameter_count;
+    for (int second = 0; second < 2; second++)
+        for (int i = 0; i < plan->parameter_count; i++) {
+            const struct plan_parameter *p = &plan->parameters[i];
+            if ((second ? p->v_count : p->m_count) > 0 && before++ == index)
+                return moment_place(m, p, second);
+        }
+    return memory_place(m, index - before);
 }
 
 static size_t place_bytes(const struct place *place)
@@ -57,8 +79,10 @@ static size_t place_bytes(const struct place *place)
 
 int model_state_count(const struct model *m)
 {
-    int memories = (m->plan->xl_len > 0 ? (int)m->spec->model.layers : 0) + (m->plan->rmt_tokens > 0);
-    return 3 * m->plan->parameter_count + memories;
+    int count = m->plan->parameter_count;
+    for (int i = 0; i < m->plan->parameter_count; i++)
+        count += (m->plan->parameters[i].m_count > 0) + (m->plan->parameters[i].v_count > 0);
+    return count + (m->plan->xl_len > 0 ? (int)m->spec->model.layers : 0) + (m->plan->rmt_tokens > 0);
 }
 
 void model_state_tensor(const struct model *m, int index, struct model_tensor *out)

@@ -4,9 +4,11 @@
  * r = min_lr_ratio
  *   constant  lr
  *   linear    lr * (1 - (1 - r) * p)
- *   cosine    lr * (r + (1 - r) * (1 + cos(pi * p)) / 2)      (Loshchilov & Hutter 2017, eq. 5, without restarts)
- * so the last step has lr * r exactly (as GPT-NeoX counts), and steps beyond N stay there. w = warmup where it is at
- * least 1 (rounded to the nearest whole number), else the nearest whole number to warmup * N.
+ *   wsd       lr, and in the last c steps lr * (1 - (1 - r) * (step - (N - c)) / c)   (Hu et al. 2024, section 4.2,
+ * with the linear decay of Haegele et al. 2024), c = cooldown, at least 1 and at most N - w cosine    lr *
+ * (r + (1 - r) * (1 + cos(pi * p)) / 2)      (Loshchilov & Hutter 2017, eq. 5, without restarts) so the last step has
+ * lr * r exactly (as GPT-NeoX counts), and steps beyond N stay there. w = warmup where it is at least 1 (rounded to the
+ * nearest whole number), else the nearest whole number to warmup * N; c likewise.
  */
 #ifndef BAKA_WORKER_SCHEDULE_H
 #define BAKA_WORKER_SCHEDULE_H
@@ -15,8 +17,8 @@
 #include <stdint.h>
 #include "schema/spec.h"
 
-/* Steps of warm-up; may be more than total_steps, whose end is then on the way up. */
-int64_t schedule_warmup_steps(double warmup, int64_t total_steps);
+/* Steps of a warm-up or cooldown; may be more than total_steps: the end is then on the way up. */
+int64_t schedule_part_steps(double part, int64_t total_steps);
 /* Whether the validation split is due after this step, counted from 1: at each epoch's end and as train.eval_every
  * says.
  */

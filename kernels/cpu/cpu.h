@@ -41,7 +41,13 @@ void SYM(attention_next)(struct backend *b, const struct attention_args *a);
 void SYM(remember)(struct backend *b, const struct remember_args *a);
 void SYM(classifier)(struct backend *b, const struct classifier_args *a);
 void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a);
+void SYM(grad_squares)(struct backend *b, const struct grad_squares_args *a);
+void SYM(norm_of_squares)(struct backend *b, const struct norm_of_squares_args *a);
 void SYM(adamw)(struct backend *b, const struct adamw_args *a);
+void SYM(sgd)(struct backend *b, const struct sgd_args *a);
+void SYM(lion)(struct backend *b, const struct lion_args *a);
+void SYM(muon)(struct backend *b, const struct muon_args *a);
+void SYM(adalomo)(struct backend *b, const struct adalomo_args *a);
 void SYM(copy_parameters)(struct backend *b, const struct copy_parameters_args *a);
 void SYM(cpu_fill)(struct backend_ops *ops);
 

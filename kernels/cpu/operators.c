@@ -29,6 +29,12 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->remember = SYM(remember);
     ops->classifier = SYM(classifier);
     ops->grad_norm = SYM(grad_norm);
+    ops->grad_squares = SYM(grad_squares);
+    ops->norm_of_squares = SYM(norm_of_squares);
     ops->adamw = SYM(adamw);
+    ops->sgd = SYM(sgd);
+    ops->lion = SYM(lion);
+    ops->muon = SYM(muon);
+    ops->adalomo = SYM(adalomo);
     ops->copy_parameters = SYM(copy_parameters);
 }

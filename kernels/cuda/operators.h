@@ -35,7 +35,13 @@ void cuda_attention_next(struct backend *b, const struct attention_args *a);
 void cuda_remember(struct backend *b, const struct remember_args *a);
 void cuda_classifier(struct backend *b, const struct classifier_args *a);
 void cuda_grad_norm(struct backend *b, const struct grad_norm_args *a);
+void cuda_grad_squares(struct backend *b, const struct grad_squares_args *a);
+void cuda_norm_of_squares(struct backend *b, const struct norm_of_squares_args *a);
 void cuda_adamw(struct backend *b, const struct adamw_args *a);
+void cuda_sgd(struct backend *b, const struct sgd_args *a);
+void cuda_lion(struct backend *b, const struct lion_args *a);
+void cuda_muon(struct backend *b, const struct muon_args *a);
+void cuda_adalomo(struct backend *b, const struct adalomo_args *a);
 void cuda_copy_parameters(struct backend *b, const struct copy_parameters_args *a);
 
 #ifdef __cplusplus

@@ -43,7 +43,13 @@ OPERATOR(attention_next, attention_args)
 OPERATOR(remember, remember_args)
 OPERATOR(classifier, classifier_args)
 OPERATOR(grad_norm, grad_norm_args)
+OPERATOR(grad_squares, grad_squares_args)
+OPERATOR(norm_of_squares, norm_of_squares_args)
 OPERATOR(adamw, adamw_args)
+OPERATOR(sgd, sgd_args)
+OPERATOR(lion, lion_args)
+OPERATOR(muon, muon_args)
+OPERATOR(adalomo, adalomo_args)
 OPERATOR(copy_parameters, copy_parameters_args)
 
 void cuda_fill(struct backend_ops *ops)
@@ -82,6 +88,12 @@ void cuda_fill(struct backend_ops *ops)
     ops->remember = call_remember;
     ops->classifier = call_classifier;
     ops->grad_norm = call_grad_norm;
+    ops->grad_squares = call_grad_squares;
+    ops->norm_of_squares = call_norm_of_squares;
     ops->adamw = call_adamw;
+    ops->sgd = call_sgd;
+    ops->lion = call_lion;
+    ops->muon = call_muon;
+    ops->adalomo = call_adalomo;
     ops->copy_parameters = call_copy_parameters;
 }

@@ -238,7 +238,7 @@ static void adamw(struct step *s)
 {
     int64_t updates = 9;
     *s->scalar = 1;
-    s->ops->adamw(s->b, &(struct adamw_args){&s->tensor, 1, s->scalar, &updates, 1, 0.9, 0.95, 1e-8, 0.1});
+    s->ops->adamw(s->b, &(struct adamw_args){&s->tensor, 1, s->scalar, &updates, 1, 0.9, 0.95, 1e-8, 0.1, 1});
 }
 
 static void zero_gradients(struct step *s)
@@ -311,8 +311,12 @@ static int measure_operators(int threads, int repeat, double ms[OPERATORS], char
     s.bias = take(&next, VOCAB);
     s.d_bias = take(&next, VOCAB);
     s.logits = take(&next, CHUNK * VOCAB);
-    s.tensor = (struct optimizer_tensor){
-        take(&next, params), take(&next, params), take(&next, params), take(&next, params), NULL, params, true};
+    s.tensor = (struct optimizer_tensor){.param = take(&next, params),
+                                         .grad = take(&next, params),
+                                         .m = take(&next, params),
+                                         .v = take(&next, params),
+                                         .n = params,
+                                         .decay = true};
     uint32_t state = 12345;
     for (float *p = start; p < next; p++)
         *p = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f * 0.1f;

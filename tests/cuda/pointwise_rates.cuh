@@ -133,7 +133,7 @@ static void timings()
     MUST(cudaMemset(norm, 0, 256));
     MUST(cudaMemset(updates, 0, 256));
     struct grad_norm_args na = {tensors.data(), (int)tensors.size(), norm};
-    struct adamw_args aa = {tensors.data(), (int)tensors.size(), norm, updates, 1, 0.9, 0.95, 1e-8, 0.1};
+    struct adamw_args aa = {tensors.data(), (int)tensors.size(), norm, updates, 1, 0.9, 0.95, 1e-8, 0.1, 1};
     struct copy_parameters_args ca = {tensors.data(), (int)tensors.size()};
     printf("%.1f M parameters\n", parameters * 1e-6);
     timing("grad_norm", parameters * 4, [&] { cuda_grad_norm(&backend, &na); });

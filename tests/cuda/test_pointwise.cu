@@ -2,7 +2,7 @@
  * speed beside a copy's. Stands alone:
  *
  *   nvcc -std=c++17 -O2 -I. -arch=native -o test_pointwise tests/cuda/test_pointwise.cu \
- *       kernels/cuda/{norm,norm_backward,embed,activation,column_sum,optimizer}.cu
+ *       kernels/cuda/{norm,norm_backward,embed,activation,column_sum,optimizer,adamw}.cu
  *   ./test_pointwise [seed]          every check, then the timings; exit status 1 when a check failed
  *
  * Each case runs twice on fresh buffers: outputs are filled with NaN before, the bits of both runs must be equal, and
@@ -279,8 +279,16 @@ static void test_optimizer(bool half, double clip, bool poison)
     buffer norm(NULL, 8), updates(&before, 8);
     all.insert(all.end(), {&norm, &updates});
     struct grad_norm_args na = {tensors.data(), (int)tensors.size(), (double *)norm.at()};
-    struct adamw_args aa = {
-        tensors.data(), (int)tensors.size(), (double *)norm.at(), (int64_t *)updates.at(), clip, 0.9, 0.95, 1e-8, 0.1};
+    struct adamw_args aa = {tensors.data(),
+                            (int)tensors.size(),
+                            (double *)norm.at(),
+                            (int64_t *)updates.at(),
+                            clip,
+                            0.9,
+                            0.95,
+                            1e-8,
+                            0.1,
+                            1};
     std::string name = text("adamw %s clip %g%s", half ? "bf16" : "fp32", clip, poison ? " not finite" : "");
     run_twice(name, all, [&] {
         cuda_grad_norm(&backend, &na);

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -155,7 +156,109 @@ def adamw(directory):
     f.write()
 
 
+def run_optimizer(directory, name, shapes, settings, update, steps=4):
+    """update(i, p, g, step, keep) changes p in place, keep being what the decay leaves; the gradients are clipped by their global norm before, as in adamw."""
+    p = [leaf(*shape).detach() for shape in shapes]
+    f = Fixture(directory, name)
+    for key, value in settings.items():
+        f.put(key, [value])
+    for i, t in enumerate(p):
+        f.put("p%d.0" % i, t)
+    for step in range(1, steps + 1):
+        g = [leaf(*shape, scale=0.5 * step).detach() for shape in shapes]
+        for i, t in enumerate(g):
+            f.put("g%d.%d" % (i, step), t)
+        norm = torch.sqrt(sum((t * t).sum() for t in g))
+        factor = min(1.0, settings["clip"] / (float(norm) + 1e-6)) if settings["clip"] else 1.0
+        f.put("norm.%d" % step, [float(norm)])
+        for i, t in enumerate(p):
+            update(i, t, g[i] * factor, step, 1 - settings["lr"] * settings["decay"] if len(shapes[i]) == 2 else 1)
+            f.put("p%d.%d" % (i, step), t)
+    f.write()
+
+
+def sgd(directory):
+    """torch.optim.SGD, plain and with momentum; the decay is decoupled."""
+    for name, momentum in (("sgd", 0.0), ("sgd_momentum", 0.9)):
+        settings = {"lr": 3e-2, "momentum": momentum, "decay": 0.1, "clip": 2.0}
+        optimizers = {}
+
+        def update(i, p, g, step, keep):
+            if i not in optimizers:
+                optimizers[i] = torch.optim.SGD([p], lr=settings["lr"], momentum=momentum)
+            p.mul_(keep)
+            p.grad = g
+            optimizers[i].step()
+
+        run_optimizer(directory, name, ((6, 5), (7,)), settings, update)
+
+
+def lion(directory):
+    """Chen et al. 2023, algorithm 2."""
+    settings = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.99, "decay": 0.5, "clip": 2.0}
+    m = {}
+
+    def update(i, p, g, step, keep):
+        p.mul_(keep)
+        m.setdefault(i, torch.zeros_like(p))
+        p.sub_(settings["lr"] * torch.sign(settings["beta1"] * m[i] + (1 - settings["beta1"]) * g))
+        m[i].mul_(settings["beta2"]).add_(g, alpha=1 - settings["beta2"])
+
+    run_optimizer(directory, "lion", ((6, 5), (7,)), settings, update)
+
+
+def newton_schulz(x):
+    """Jordan et al. 2024, in numpy and double."""
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+def muon(directory):
+    """A tall matrix, a wide one, and one that is two of three rows each."""
+    parts = (1, 1, 2)
+    settings = {"lr": 2e-2, "momentum": 0.95, "decay": 0.1, "clip": 2.0}
+    m = {}
+
+    def update(i, p, g, step, keep):
+        p.mul_(keep)
+        m.setdefault(i, torch.zeros_like(p)).lerp_(g, 1 - settings["momentum"])
+        step = torch.lerp(g, m[i], settings["momentum"])
+        for u, q in zip(step.chunk(parts[i]), p.chunk(parts[i])):
+            tall = u.shape[0] > u.shape[1]
+            o = newton_schulz(u.numpy().T if tall else u.numpy())
+            q.sub_(settings["lr"] * math.sqrt(max(1, u.shape[0] / u.shape[1])) * torch.from_numpy(o.T if tall else o))
+
+    run_optimizer(directory, "muon", ((9, 4), (4, 6), (6, 5)), settings, update)
+
+
+def adalomo(directory):
+    """AdaLomo.fuse_update of OpenLMLab/LOMO, formula by formula."""
+    settings = {"lr": 5e-2, "decay": 0.1, "clip": 2.0}
+    rows, columns, whole = {}, {}, {}
+
+    def rms(t):
+        return float(torch.norm(t)) / math.sqrt(t.numel())
+
+    def update(i, p, g, step, keep):
+        beta2 = 1 - step ** -0.8
+        q = g * g + 1e-30
+        rate = settings["lr"] * max(1e-3, rms(p))
+        if p.dim() == 2:
+            rows[i] = beta2 * rows.get(i, 0) + (1 - beta2) * q.mean(-1)
+            columns[i] = beta2 * columns.get(i, 0) + (1 - beta2) * q.mean(-2)
+            u = (rows[i] / rows[i].mean()).rsqrt()[:, None] * columns[i].rsqrt()[None] * g
+        else:
+            whole[i] = beta2 * whole.get(i, 0) + (1 - beta2) * q
+            u = whole[i].rsqrt() * g
+        p.mul_(1 - rate * settings["decay"] if p.dim() == 2 else 1).sub_(rate * u / max(1.0, rms(u)))
+
+    run_optimizer(directory, "adalomo", ((6, 5), (7,)), settings, update)
+
+
 if __name__ == "__main__":
     os.makedirs(sys.argv[1], exist_ok=True)
-    for make in (activations, norms, attention, classifier, adamw):
+    for make in (activations, norms, attention, classifier, adamw, sgd, lion, muon, adalomo):
         make(sys.argv[1])

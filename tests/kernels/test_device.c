@@ -168,7 +168,7 @@ static void check_optimizer(int isa, int threads, double tolerance, double clip,
     int64_t updates = 2;
     double *norm = kernel_test_double(&k, -1);
     k.ops->grad_norm(k.backend, &(struct grad_norm_args){tensors, COUNT, norm});
-    k.ops->adamw(k.backend, &(struct adamw_args){tensors, COUNT, norm, &updates, clip, b1, b2, eps, decay});
+    k.ops->adamw(k.backend, &(struct adamw_args){tensors, COUNT, norm, &updates, clip, b1, b2, eps, decay, 1});
     k.ops->step_end(k.backend);
     kernel_test_sync(&k);
     assert_int_equal(updates, spoil != 0 ? 2 : 3);

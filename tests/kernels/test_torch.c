@@ -202,7 +202,8 @@ static void check_adamw(struct kernel_test *k, const struct fixture *f, double t
                                                        .beta1 = *fixture_get(f, "beta1", 1),
                                                        .beta2 = *fixture_get(f, "beta2", 1),
                                                        .eps = *fixture_get(f, "eps", 1),
-                                                       .weight_decay = *fixture_get(f, "decay", 1)});
+                                                       .weight_decay = *fixture_get(f, "decay", 1),
+                                                       .lr_factor = 1});
         k->ops->step_end(k->backend);
         snprintf(name, sizeof name, "norm.%d", step);
         assert_close(norm, fixture_get(f, name, 1), 1, 1e-13, "norm of step %d", step);

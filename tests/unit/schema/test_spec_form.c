@@ -82,6 +82,11 @@ static void test_same_experiment(void **state)
     /* fields that change no loss */
     same_hash(MINIMAL, D "\"name\":\"x\",\"resources\":{\"cpus\":2,\"time\":60},\"train\":{\"eval_every\":5,"
                          "\"checkpoint_every\":7,\"device\":\"cpu\",\"micro_batch\":2}}");
+    /* fields younger than the form are in it where they say something: the pinned text above has none of them */
+    char without[SHA256_HEX_SIZE], with[SHA256_HEX_SIZE];
+    hash_of(D "\"train\":{\"schedule\":\"wsd\"}}", without);
+    hash_of(D "\"train\":{\"schedule\":\"wsd\",\"cooldown\":0.3}}", with);
+    assert_string_not_equal(with, without);
     /* a preset is what it sets */
     same_hash(D "\"model\":{\"preset\":\"pythia-14m\"}}", D "\"model\":{\"layers\":6,\"vocab\":50304,\"d_ff\":512}}");
 }

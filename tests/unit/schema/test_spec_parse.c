@@ -102,7 +102,8 @@ static void test_unknown_names(void **state)
     refused(D "\"model\":{\"ffn\":{\"type\":\"elefant\"}}}", "model.ffn.type", "did you mean \"elephant\"?");
     refused(D "\"model\":{\"ffn\":{\"type\":\"lstm\"}}}", "model.ffn.type", "one of \"gelu\"");
     refused(D "\"memory\":{\"xl\":512}}", "memory.xl", "must be an object");
-    refused(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}", "train.optimizer.type", "must be \"adamw\"");
+    refused(D "\"train\":{\"optimizer\":{\"type\":\"adam\"}}}", "train.optimizer.type",
+            "one of \"adamw\", \"sgd\", \"lion\", \"muon\", \"lomo\", \"adalomo\"");
     refused(D "\"model\":{\"preset\":\"pythia\"}}", "model.preset", "did you mean \"pythia-14m\"?");
 }
 
@@ -184,6 +185,31 @@ static void test_forms_of_values(void **state)
     refused(D "\"train\":{\"optimizer\":{\"betas\":[0.9]}}}", "train.optimizer.betas", "an array of two numbers");
     refused(D "\"train\":{\"optimizer\":{\"betas\":[0.9,\"inf\"]}}}", "train.optimizer.betas",
             "an array of two numbers");
+}
+
+/* The type's defaults, whatever the order of the text; what the text says wins. */
+static void test_optimizers(void **state)
+{
+    (void)state;
+    struct spec s = parsed(D "\"train\":{\"optimizer\":{\"type\":\"lion\"}}}");
+    assert_true(s.train.optimizer.lr == 1e-4 && s.train.optimizer.betas[1] == 0.99 && s.train.weight_decay == 1);
+    s = parsed(D "\"train\":{\"weight_decay\":0.5,\"optimizer\":{\"lr\":0.3,\"type\":\"lion\"}}}");
+    assert_true(s.train.optimizer.lr == 0.3 && s.train.optimizer.betas[1] == 0.99 && s.train.weight_decay == 0.5);
+    s = parsed(D "\"train\":{\"optimizer\":{\"type\":\"muon\"}}}");
+    assert_true(s.train.optimizer.lr == 0.02 && s.train.optimizer.momentum == 0.95);
+    struct spec sgd = parsed(D "\"train\":{\"optimizer\":{\"type\":\"sgd\"}}}");
+    s = parsed(D "\"train\":{\"optimizer\":{\"type\":\"lomo\"}}}");
+    assert_true(s.train.micro_batch == s.train.batch);
+    s.train.optimizer.type = OPTIMIZER_SGD; /* lomo's are sgd's: the same result */
+    s.train.micro_batch = MICRO_BATCH_AUTO;
+    assert_memory_equal(&s, &sgd, sizeof s);
+    refused(D "\"train\":{\"micro_batch\":2,\"optimizer\":{\"type\":\"lomo\"}}}", "train.micro_batch",
+            "lomo and adalomo need train.micro_batch equal to train.batch");
+    refused(D "\"train\":{\"on_nonfinite\":\"skip\",\"optimizer\":{\"type\":\"adalomo\"}}}", "train.on_nonfinite",
+            "only stop");
+    refused(D "\"train\":{\"optimizer\":{\"momentum\":0.9}}}", "train.optimizer.momentum", "only sgd and muon");
+    refused(D "\"train\":{\"optimizer\":{\"type\":\"muon\",\"momentum\":0}}}", "train.optimizer.momentum",
+            "muon needs a momentum");
 }
 
 static void test_presets(void **state)
@@ -271,9 +297,9 @@ static void test_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),           cmocka_unit_test(test_too_large), cmocka_unit_test(test_unknown_names),
-        cmocka_unit_test(test_rules),           cmocka_unit_test(test_presets),   cmocka_unit_test(test_set),
-        cmocka_unit_test(test_forms_of_values),
+        cmocka_unit_test(test_texts), cmocka_unit_test(test_too_large),       cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_rules), cmocka_unit_test(test_presets),         cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_set),   cmocka_unit_test(test_forms_of_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

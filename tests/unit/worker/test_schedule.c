@@ -12,20 +12,21 @@ static struct spec make_spec(enum spec_schedule schedule, double warmup, double 
     s.train.optimizer.lr = 0.01;
     s.train.schedule = schedule;
     s.train.warmup = warmup;
+    s.train.cooldown = 0.4;
     s.train.min_lr_ratio = min_ratio;
     return s;
 }
 
-static void warmup_is_steps_or_a_share(void **state)
+static void a_part_is_steps_or_a_share(void **state)
 {
     (void)state;
-    assert_int_equal(schedule_warmup_steps(0, 100), 0);
-    assert_int_equal(schedule_warmup_steps(7, 100), 7);
-    assert_int_equal(schedule_warmup_steps(1, 100), 1);
-    assert_int_equal(schedule_warmup_steps(0.01, 879), 9); /* 8.79 */
-    assert_int_equal(schedule_warmup_steps(0.01, 40), 0);
-    assert_int_equal(schedule_warmup_steps(0.1, 1430000), 143000);
-    assert_int_equal(schedule_warmup_steps(500, 100), 500);
+    assert_int_equal(schedule_part_steps(0, 100), 0);
+    assert_int_equal(schedule_part_steps(7, 100), 7);
+    assert_int_equal(schedule_part_steps(1, 100), 1);
+    assert_int_equal(schedule_part_steps(0.01, 879), 9); /* 8.79 */
+    assert_int_equal(schedule_part_steps(0.01, 40), 0);
+    assert_int_equal(schedule_part_steps(0.1, 1430000), 143000);
+    assert_int_equal(schedule_part_steps(500, 100), 500);
 }
 
 static void rates_are_those_on_paper(void **state)
@@ -55,6 +56,14 @@ static void rates_are_those_on_paper(void **state)
         {SCHEDULE_COSINE, 2, 0.1, 12, 12, 0.001},
         {SCHEDULE_COSINE, 0, 0.1, 1, 4, 0.008681980515339464}, /* 0.1 + 0.9 (1 + sqrt(1/2))/2 */
         {SCHEDULE_COSINE, 5, 0.1, 5, 5, 0.01},
+        {SCHEDULE_WSD, 2, 0.1, 1, 10, 0.005},
+        {SCHEDULE_WSD, 2, 0.1, 3, 10, 0.01},
+        {SCHEDULE_WSD, 2, 0.1, 6, 10, 0.01}, /* 4 of 10 steps go down */
+        {SCHEDULE_WSD, 2, 0.1, 8, 10, 0.0055},
+        {SCHEDULE_WSD, 2, 0.1, 10, 10, 0.001},
+        {SCHEDULE_WSD, 2, 0.1, 11, 10, 0.001},
+        {SCHEDULE_WSD, 8, 0, 9, 10, 0.005}, /* the warm-up leaves 2 of the 4 */
+        {SCHEDULE_WSD, 0, 0, 1, 1, 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct spec s = make_spec(cases[i].schedule, cases[i].warmup, cases[i].min_ratio);
@@ -113,7 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(evaluations_are_steps_or_a_share),
         cmocka_unit_test(a_twentieth_is_twenty),
-        cmocka_unit_test(warmup_is_steps_or_a_share),
+        cmocka_unit_test(a_part_is_steps_or_a_share),
         cmocka_unit_test(rates_are_those_on_paper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,7 +96,13 @@ COMPUTES_NOTHING(ffn_up_backward, ffn_up_backward_args)
 COMPUTES_NOTHING(attention, attention_args)
 COMPUTES_NOTHING(classifier, classifier_args)
 COMPUTES_NOTHING(grad_norm, grad_norm_args)
+COMPUTES_NOTHING(grad_squares, grad_squares_args)
+COMPUTES_NOTHING(norm_of_squares, norm_of_squares_args)
 COMPUTES_NOTHING(adamw, adamw_args)
+COMPUTES_NOTHING(sgd, sgd_args)
+COMPUTES_NOTHING(lion, lion_args)
+COMPUTES_NOTHING(muon, muon_args)
+COMPUTES_NOTHING(adalomo, adalomo_args)
 COMPUTES_NOTHING(copy_parameters, copy_parameters_args)
 
 static double no_peak(const struct backend *b)
@@ -141,7 +147,13 @@ static const struct backend_ops ops = {
     .attention_next = attention,
     .classifier = classifier,
     .grad_norm = grad_norm,
+    .grad_squares = grad_squares,
+    .norm_of_squares = norm_of_squares,
     .adamw = adamw,
+    .sgd = sgd,
+    .lion = lion,
+    .muon = muon,
+    .adalomo = adalomo,
     .copy_parameters = copy_parameters,
 };
 

@@ -37,8 +37,8 @@ enum plan_init {
     INIT_SPREAD    /* evenly from -init_scale to init_scale, in order */
 };
 
-/* A matrix is one of a layer's products; an embedding is the table of embeddings, of pauses or of a recurrent memory, or
- * the head. */
+/* A matrix is one of a layer's products; an embedding is the table of embeddings, of pauses or of a recurrent memory,
+ * or the head. */
 enum plan_parameter_kind { PARAMETER_VECTOR, PARAMETER_MATRIX, PARAMETER_EMBEDDING, PARAMETER_KINDS };
 
 /* One parameter tensor. Names: "embed.weight", "layers.3.attn.qkv.weight", "layers.3.ffn.up.bias", "final_norm.weight",
@@ -52,8 +52,8 @@ struct plan_parameter {
     enum plan_init init;
     double init_scale;
     size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
-    bool grad_shared;         /* the gradient's place is other matrices' too, one after the other */
-    int64_t m_count, v_count; /* elements of the optimizer's state; 0: it has none */
+    bool grad_shared;               /* the gradient's place is other matrices' too, one after the other */
+    int64_t m_count, v_count;       /* elements of the optimizer's state; 0: it has none */
 };
 
 struct plan_buffer {

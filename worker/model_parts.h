@@ -164,8 +164,8 @@ void *model_at(const struct model *m, const void *base, int64_t elements);
 /* The linear of rows [from, from + out) of the weight, with their biases. */
 struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
 
-/* To be called once a segment when its pass has a matrix's whole gradient and does not read the matrix any more: a fused
- * optimizer takes the gradient here, in the segment that is the last to add to it. */
+/* To be called once a segment when its pass has a matrix's whole gradient and does not read the matrix any more: a
+ * fused optimizer takes the gradient here, in the segment that is the last to add to it. */
 void model_gradient_done(struct model *m, const struct weight *weight);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward

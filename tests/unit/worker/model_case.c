@@ -210,6 +210,17 @@ static void run_update(struct model_case *c)
     model_update(c->model);
 }
 
+static void run_training(struct model_case *c)
+{
+    run_backward(c);
+    run_update(c);
+}
+
+struct model_results case_train(struct model_case *c, int64_t step, double lr)
+{
+    return run_step(c, run_training, step, lr);
+}
+
 double case_backward(struct model_case *c)
 {
     return run_step(c, run_backward, 1, 0).loss_sum / (double)c->counted;

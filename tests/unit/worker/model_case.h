@@ -42,6 +42,8 @@ void case_randomize(struct model_case *c, uint64_t seed);
 double case_backward(struct model_case *c);
 double case_loss(struct model_case *c);
 double case_step(struct model_case *c, int64_t step, double lr); /* the gradient's norm */
+/* Both in one step, as optimizers need it that update within the backward pass; results are of sums. */
+struct model_results case_train(struct model_case *c, int64_t step, double lr);
 int64_t case_updates(struct model_case *c);
 double vector_distance(const double *a, const double *b, int64_t n); /* |a - b| / |b| */
 

@@ -115,8 +115,9 @@ struct linear linear_rows(const struct model *m, const struct linear *linear, in
 {
     int64_t at = from * linear->in;
     return (struct linear){
-        .weight = {model_at(m, linear->weight.value, at), gradient_at(m, linear->weight.grad, at)},
-        .bias = {model_at(m, linear->bias.value, from), gradient_at(m, linear->bias.grad, from)},
+        .weight = {model_at(m, linear->weight.value, at), gradient_at(m, linear->weight.grad, at),
+                   linear->weight.index},
+        .bias = {model_at(m, linear->bias.value, from), gradient_at(m, linear->bias.grad, from), linear->bias.index},
         .in = linear->in,
         .out = out,
     };

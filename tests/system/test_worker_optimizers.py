@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,21 @@ OPTIMIZERS = {
     "muon": (0.02, [".m"], [".m", ".v"]),
     "lomo": (0.3, [], []),
     "adalomo": (0.02, [".col", ".row"], [".v"]),
+}
+
+# Each feed-forward layer and each memory, so that every optimizer meets some; all pairs are in
+# tests/unit/worker/test_model_optimizer.c.
+VARIANTS = {
+    "sgd": [({"type": "relu2"}, {"xl": {"len": 40}}), ({"type": "geglu"}, {"rmt": {"tokens": 3, "bptt": 4}})],
+    "lion": [({"type": "mini_moe", "mini_moe": {"gate": "vector"}}, {"pause": {"tokens": 4}}),
+             ({"type": "elephant", "elephant": {"learnable": True, "pre_norm": True, "a": 0.5, "d": 4}},
+              {"rmt": {"tokens": 3}})],
+    "muon": [({"type": "mini_moe"}, {"rmt": {"tokens": 3, "bptt": 2}}), ({"type": "sdpa"}, {"pause": {"tokens": 4}})],
+    "lomo": [({"type": "mini_moe", "mini_moe": {"gate": "vector"}}, {"rmt": {"tokens": 3, "bptt": 4}}),
+             ({"type": "sdpa"}, {"xl": {"len": 40}})],
+    "adalomo": [({"type": "elephant_glu", "elephant": {"learnable": True}},
+                 {"xl": {"len": 40}, "rmt": {"tokens": 2}, "pause": {"tokens": 3}}),
+                ({"type": "mini_moe"}, {"pause": {"mode": "predict_from_last", "tokens": 4}})],
 }
 
 
@@ -53,6 +69,25 @@ class Optimizers(WorkerCase):
                 self.assertGreater(r.journal()[0]["resume_step"], 0)
                 self.assertEqual(r.curve(), whole.curve())
                 self.assertEqual(r.final_model(), whole.final_model())
+
+    def test_with_other_layers_and_memories(self):
+        """From a checkpoint, on another number of threads, to the same bits; evaluated later as the run itself did."""
+        for name, variants in VARIANTS.items():
+            for ffn, memory in variants:
+                with self.subTest(name, ffn=ffn, memory=memory):
+                    change = chosen(name, {"model": {"ffn": ffn}, "memory": memory, "train": {"steps": 36}})
+                    whole, again = self.finished(change), self.run_of(change)
+                    losses = [s["loss"] for s in of_kind(whole.journal(), "step")]
+                    self.assertLess(losses[-1], losses[0])
+                    checkpoint = next(n for n in whole.checkpoints() if n.startswith("15-"))
+                    shutil.copytree(whole.dir / "checkpoints" / checkpoint, again.dir / "checkpoints" / checkpoint)
+                    again.attempt = 1
+                    self.assertEqual(again.go(f"checkpoints/{checkpoint}", threads=2), 0, again.log())
+                    self.assertEqual(again.curve(), whole.curve()[15:])
+                    self.assertEqual(again.final_model(), whole.final_model())
+                    found = subprocess.run([str(WORKER), "--home", str(self.home), "--eval", "words", "--run-dir",
+                                            str(whole.dir)], check=True, capture_output=True, text=True).stdout
+                    self.assertEqual(json.loads(found)["loss"], whole.curve("eval")[-1][3])
 
     def test_a_checkpoint_has_what_the_optimizer_keeps(self):
         for name, (_, matrix, vector) in OPTIMIZERS.items():

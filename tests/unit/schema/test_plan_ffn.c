@@ -99,6 +99,22 @@ static void layers_have_the_parameters_of_their_formulas(void **state)
     }
 }
 
+/* The gradients of all units' hidden features exist at once, with vector gates too. */
+static void units_have_room_for_their_gradients(void **state)
+{
+    (void)state;
+    for (int gate = GATE_SCALAR; gate <= GATE_VECTOR; gate++) {
+        struct spec s = make_spec(24, 1, 4);
+        s.model.d_ff = 100;
+        s.model.ffn.type = FFN_MINI_MOE;
+        s.model.ffn.mini_moe.units = 5;
+        s.model.ffn.mini_moe.gate = (enum spec_gate)gate;
+        struct plan p = plan_ok(&s, 11, &plan_device_cpu);
+        assert_int_equal(plan_find_buffer(&p, "shared.wide")->bytes, 4 * 100 * 8 * 128);
+        plan_finish(&p);
+    }
+}
+
 /* The blog's sdpa ran out of memory where its SwiGLU did not; at the same 12 d^2 parameters ours takes less, on every
  * device, with every policy. */
 static void sdpa_takes_less_memory_than_swiglu(void **state)
@@ -130,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matched_layers_are_as_large_as_gelu),
         cmocka_unit_test(layers_have_the_parameters_of_their_formulas),
+        cmocka_unit_test(units_have_room_for_their_gradients),
         cmocka_unit_test(sdpa_takes_less_memory_than_swiglu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

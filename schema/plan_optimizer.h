@@ -16,7 +16,8 @@ enum plan_state {
 
 struct plan_optimizer {
     enum spec_optimizer type;
-    /* Updates a matrix as soon as the backward pass has its gradient: matrices share one place for that. */
+    /* Updates a matrix as soon as the backward pass has its whole gradient: matrices share one place for that, unless a
+     * window has segments. */
     bool fused;
     bool squares;                               /* sums the gradient's squares tensor by tensor */
     bool orthogonal;                            /* needs room for the largest matrix's Newton-Schulz iteration */

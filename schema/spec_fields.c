@@ -417,7 +417,7 @@ const struct spec_field spec_fields[] = {
      .max = 1000,
      .fallback = "0.0003",
      .unit = "",
-     .doc = "muon: peak learning rate of its AdamW, for embeddings, head, biases and norms."},
+     .doc = "muon: peak learning rate of its AdamW, for all that is no matrix of a layer."},
     {.path = "train.warmup",
      NUMBER_AT(train.warmup),
      .flags = FIELD_RESULT,

@@ -1,5 +1,5 @@
 /* optimizer_fused.c: updates within the backward pass (LOMO, Lv et al. 2023, section 3.1). A matrix's gradient is taken
- * as soon as it is whole, before the next matrix's is made in the same place; biases and norms, less than 1 % of the
+ * as soon as it is whole, before the next matrix's is made in the same place; vectors, less than 1 % of the
  * parameters, wait for the end of the pass, where one call serves them all.
  *
  * Without clipping one pass does it all, and the norm is only told. Clipping by the norm (section 3.3.1) needs it

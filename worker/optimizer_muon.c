@@ -1,5 +1,5 @@
-/* optimizer_muon.c: Muon (Jordan et al. 2024) for the matrices of layers; AdamW for embeddings, head, biases and norms,
- * whose learning rate keeps its ratio to muon's all along the schedule. */
+/* optimizer_muon.c: Muon (Jordan et al. 2024) for the matrices of layers; AdamW for all else, whose learning rate keeps
+ * its ratio to muon's all along the schedule. */
 #include "worker/optimizer.h"
 
 #include "worker/model_parts.h"

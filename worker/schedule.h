@@ -4,11 +4,13 @@
  * r = min_lr_ratio
  *   constant  lr
  *   linear    lr * (1 - (1 - r) * p)
- *   wsd       lr, and in the last c steps lr * (1 - (1 - r) * (step - (N - c)) / c)   (Hu et al. 2024, section 4.2,
- * with the linear decay of Haegele et al. 2024), c = cooldown, at least 1 and at most N - w cosine    lr *
- * (r + (1 - r) * (1 + cos(pi * p)) / 2)      (Loshchilov & Hutter 2017, eq. 5, without restarts) so the last step has
- * lr * r exactly (as GPT-NeoX counts), and steps beyond N stay there. w = warmup where it is at least 1 (rounded to the
- * nearest whole number), else the nearest whole number to warmup * N; c likewise.
+ *   cosine    lr * (r + (1 - r) * (1 + cos(pi * p)) / 2)
+ *   wsd       lr, and in the last c steps lr * (1 - (1 - r) * (step - (N - c)) / c)
+ *
+ * so the last step has lr * r exactly (as GPT-NeoX counts), and steps beyond N stay there. w = warmup where it is at
+ * least 1 (rounded to the nearest whole number), else the nearest whole number to warmup * N; c likewise of cooldown,
+ * at least 1 and at most N - w. cosine: Loshchilov & Hutter 2017, eq. 5, without restarts; wsd: Hu et al. 2024, section
+ * 4.2, with the linear decay of Haegele et al. 2024.
  */
 #ifndef BAKA_WORKER_SCHEDULE_H
 #define BAKA_WORKER_SCHEDULE_H

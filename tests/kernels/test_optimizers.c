@@ -103,7 +103,7 @@ static void open_problem(struct problem *p, const struct rule *rule, struct kern
     *p = (struct problem){.k = k, .f = f, .norm = kernel_test_double(k, NAN)};
     for (const struct shape *s = rule->shapes; p->count < TENSORS && s->rows > 0; s++) {
         struct optimizer_tensor *t = &p->t[p->count];
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "p%d.0", p->count++);
         *t = (struct optimizer_tensor){.n = s->rows * (s->cols ? s->cols : 1),
                                        .decay = s->cols > 0,
@@ -118,7 +118,7 @@ static void open_problem(struct problem *p, const struct rule *rule, struct kern
 
 static void put_gradients(struct problem *p, int step)
 {
-    char name[16];
+    char name[32];
     for (int i = 0; i < p->count; i++) {
         snprintf(name, sizeof name, "g%d.%d", i, step);
         p->t[i].grad = kernel_test_put(p->k, fixture_get(p->f, name, p->t[i].n), p->t[i].n);
@@ -142,7 +142,7 @@ static void run_step(struct problem *p, const struct rule *rule, int step)
 static void check_parameters(struct problem *p, int step, double tolerance)
 {
     for (int i = 0; i < p->count; i++) {
-        char name[16];
+        char name[32];
         double *got = calloc((size_t)p->t[i].n, sizeof *got);
         snprintf(name, sizeof name, "p%d.%d", i, step);
         kernel_test_sync(p->k);

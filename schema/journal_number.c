@@ -53,13 +53,14 @@ static double divide_exactly(uint64_t mantissa, int scale)
     return ldexp((double)kept, drop - 64);
 }
 
-static bool read_slowly(const char *text, size_t size, double *out)
+/* As the strict reader: what no double can hold, above or below, is refused and not read as infinity or as zero. */
+static bool read_slowly(const char *text, size_t size, bool zero, double *out)
 {
     char copy[NUMBER_LENGTH + 1];
     memcpy(copy, text, size);
     copy[size] = 0;
     *out = strtod(copy, NULL);
-    return isfinite(*out);
+    return isfinite(*out) && (*out != 0 || zero);
 }
 
 static bool is_digit(const char *at, const char *end)
@@ -110,7 +111,7 @@ bool journal_number_read(const char **at, const char *end, double *out)
         value = exponent < 0 ? (double)mantissa / powers[-exponent] : (double)mantissa * powers[exponent];
     else if (digits <= 19 && mantissa > UINT64_C(1) << 53 && exponent <= 0 && exponent >= -18)
         value = divide_exactly(mantissa, -exponent);
-    else if (read_slowly(negative ? from + 1 : from, (size_t)(p - from) - negative, &value) == false)
+    else if (read_slowly(negative ? from + 1 : from, (size_t)(p - from) - negative, mantissa == 0, &value) == false)
         return false;
     *out = negative ? -value : value;
     *at = p;

@@ -63,6 +63,7 @@ static int find_parameter(const struct import *m, const struct plan_parameter *p
                           const struct safetensors_tensor **tensor, const struct hf_file **file, struct err *err)
 {
     char name[SAFETENSORS_NAME_SIZE], shape[64];
+    *tensor = NULL;
     if (!neox_tensor_name(p->name, name))
         return err_set(err, ERR_INTERNAL, "GPT-NeoX has no name for %s", p->name);
     const struct safetensors_tensor *t = hf_folder_find(&m->folder, name, file);

@@ -115,7 +115,7 @@ static int read_parameter(void *arg, int index, void *out, struct err *err)
 {
     const struct import *m = arg;
     const struct plan_parameter *p = &m->plan.parameters[index];
-    const struct safetensors_tensor *t = NULL;
+    const struct safetensors_tensor *t;
     const struct hf_file *file;
     int rc = find_parameter(m, p, &t, &file, err);
     if (rc != 0)

@@ -3,7 +3,7 @@
 #
 #   ./test.sh            everything: plain build, ASan+UBSan build, TSan build of the threaded parts, faults, fuzzing
 #   ./test.sh --quick    the plain build's tests only
-#   ./test.sh --cuda [build|ops|train|sanitize|bench]
+#   ./test.sh --cuda [build|ops|train|hf|sanitize|bench]
 #                        the CUDA backend, on a machine with a GPU; installs nothing (tests/cuda/run.py --help)
 #
 # BAKA_CUDA=enabled fails where the CUDA backend cannot be compiled; without it nvcc is used where it is found.

@@ -93,6 +93,8 @@ def main():
     a.add_argument("--close", action="store_true")
     args = a.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job starts with it ignored
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup: ignored here by a handler, which programs do not inherit
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
     results = []
     if args.results and args.results.exists():

@@ -23,7 +23,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from runs import Home, Watch, of_kind, trainer_pid, wait_until  # noqa: E402
-from stage import Skip, Stage  # noqa: E402
+from stage import Stage  # noqa: E402
 
 TORCH = HERE.parent / "bench/torch_ref.py"
 # torch_ref.py's own defaults, of the options that make the shape.
@@ -59,6 +59,7 @@ def spec_of(s, data):
                   "steps": s["steps"] + s["warmup"], "seq_len": s["T"], "batch": s["batch"], "warmup": 0,
                   "schedule": "constant", "clip": s["clip"], "optimizer": {"lr": s["lr"], "betas": [0.9, 0.95]},
                   "weight_decay": 0.1, "checkpoint_every": 10 ** 9},
+        "memory": {"xl": {"len": s["T"] if s["txl"] else 0}},
         "resources": {"gpus": 1},
     }
 
@@ -97,8 +98,6 @@ def baka_run(home, s, spec):
 
 
 def compare(home, s, words, args, rows):
-    if s["txl"]:
-        raise Skip("baka has no memory of the segment before")
     data = f"v{s['vocab']}"
     torch, baka = [], []
     for _ in range(args.rounds):

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Builds and tries the CUDA backend on a machine with a GPU.
 
-  ./test.sh --cuda [build|ops|train|sanitize|bench] [--only PART] [--quick]
+  ./test.sh --cuda [build|ops|train|hf|sanitize|bench] [--only PART] [--quick]
 
   build      base, kernels, worker and these tests, into build-cuda
   ops        each operator against double precision, on fresh random inputs
   train      curves against the CPU's, determinism, kills, faults, memory, time to the first step
+  hf         Hugging Face's models against transformers itself, where it is installed
   sanitize   compute-sanitizer's memcheck, racecheck and initcheck over the operators, small shapes
   bench      steps side by side with PyTorch's (tests/bench/suite_h200.txt)
 
@@ -28,7 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from stage import BUILD, RESULTS, ROOT, TEST_OPS, WORKER, Skip, Stage, probe  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-STAGES = ("build", "ops", "train", "sanitize", "bench")
+STAGES = ("build", "ops", "train", "hf", "sanitize", "bench")
 LIMIT = 470  # seconds a stage
 
 
@@ -202,8 +203,8 @@ def main():
     for name in args.stage:
         if name not in STAGES:
             a.error(f"no stage '{name}': there are {', '.join(STAGES)}")
-    stages = {"build": build, "ops": ops, "train": script("train", "train.py"), "sanitize": sanitize,
-              "bench": script("bench", "bench.py")}
+    stages = {"build": build, "ops": ops, "train": script("train", "train.py"),
+              "hf": script("hf", "hf.py"), "sanitize": sanitize, "bench": script("bench", "bench.py")}
     totals, rows = {"passed": 0, "failed": 0, "skipped": 0}, []
     for name in args.stage or STAGES:
         print(f"== {name}", flush=True)

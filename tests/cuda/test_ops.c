@@ -15,7 +15,7 @@ enum { SKIPPED = 77, OPERATORS = 64 };
 
 struct summary {
     const char *operator_name;
-    double distance, worst;
+    double distance, worst, seconds;
 };
 
 struct results {
@@ -31,7 +31,9 @@ static void check(struct ops_case *c, void *arg)
 {
     struct results *r = arg;
     struct ops_verdict v;
+    int64_t begin = clock_monotonic_us();
     ops_check(c, r->backend, &v);
+    int64_t taken = clock_monotonic_us() - begin;
     struct summary *s = r->of;
     while (s->operator_name && strcmp(s->operator_name, c->operator_name) != 0)
         s++;
@@ -40,6 +42,7 @@ static void check(struct ops_case *c, void *arg)
         abort();
     }
     s->operator_name = c->operator_name;
+    s->seconds += (double)taken / 1e6;
     if (v.distance > s->distance)
         s->distance = v.distance;
     if (v.worst > s->worst)
@@ -72,13 +75,14 @@ static void run_storage(struct results *r, enum dtype storage, bool small, const
     ops_each_loss(&v);
     ops_each_optimizer(&v);
     for (struct summary *s = r->of; s->operator_name; s++) {
-        printf("     %s %-20s largest error %.2e, %3.0f %% of what is allowed\n", r->storage, s->operator_name,
-               s->distance, 100 * s->worst);
+        printf("     %s %-20s largest error %.2e, %3.0f %% of what is allowed, in %.1f s\n", r->storage,
+               s->operator_name, s->distance, 100 * s->worst, s->seconds);
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "storage", r->storage);
         cJSON_AddStringToObject(o, "operator", s->operator_name);
         json_add_double(o, "distance", s->distance);
         json_add_double(o, "share_of_tolerance", s->worst);
+        json_add_double(o, "seconds", s->seconds);
         cJSON_AddItemToArray(r->operators, o);
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""profile.py - where a step's time goes: one eager step of a suite line under ncu, kernel by kernel.
+"""profile_step.py - where a step's time goes: one eager step of a suite line under ncu, kernel by kernel.
 
-  profile.py NAME [--rows N]     NAME: a line of tests/bench/suite_h200.txt, as swiglu-T1024
+  profile_step.py NAME [--rows N]     NAME: a line of tests/bench/suite_h200.txt, as swiglu-T1024
 
 The first step is not replayed from a graph, so its launches are seen one by one; each is timed alone, at whatever clock
 the card has then. Sums are therefore shares, not the step's time. Needs ncu and the right to read counters.

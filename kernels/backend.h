@@ -129,13 +129,14 @@ struct linear_args {
     void *y;          /* [rows,out] = */
 };
 
-/* dx (= or +=) dy w; d_w += dy^T x; d_bias += column sums of dy. NULL outputs are skipped. */
+/* dx (= or +=) dy w; d_w (+= or =) dy^T x; d_bias += column sums of dy. NULL outputs are skipped. */
 struct linear_backward_args {
     int64_t rows, in, out;
     const void *x, *w, *dy;
     void *dx; /* [rows,in] or NULL */
     bool dx_accumulate;
-    void *d_w;    /* [out,in] += */
+    void *d_w; /* [out,in] */
+    bool d_w_overwrite;
     void *d_bias; /* [out] += or NULL */
 };
 
@@ -172,7 +173,8 @@ struct ffn_up_backward_args {
     const void *dh; /* [rows,width] */
     void *dx;       /* [rows,in] = or += */
     bool dx_accumulate;
-    void *d_w;    /* += */
+    void *d_w; /* +=, or = with */
+    bool d_w_overwrite;
     void *d_bias; /* += or NULL */
 };
 
@@ -248,6 +250,7 @@ struct attention_args {
     void *lse;            /* [batch,heads,seq] statistics, = by forward: log of the sum of exponentials */
     const void *d_out;    /* backward only */
     void *d_qkv;          /* backward only, = */
+    void *d_bias;         /* [3*heads*head_dim] += column sums of d_qkv, or NULL; backward only */
     int64_t memory;       /* 0: none, and the rest is NULL */
     const void *past;     /* [batch,memory, 2*heads*head_dim] k | v of the positions before, not rotated */
     void *kv;             /* [batch,memory+seq, 2*heads*head_dim] k rotated | v, = by forward, read by backward */
@@ -269,7 +272,7 @@ struct remember_args {
  * [heads*head_dim] and lse [heads] are of that position alone. */
 
 /* logits = x w^T; loss_sum += sum over counted rows of -log softmax(logits)[target]; with dx set also
- * dlogits = (softmax - onehot) * step_values.loss_scale on counted rows and 0 on others, dx = dlogits w, d_w +=
+ * dlogits = (softmax - onehot) * step_values.loss_scale on counted rows and 0 on others, dx = dlogits w, d_w (+= or =)
  * dlogits^T x. A target of -1 is not counted. Logits exist for chunk_rows rows at a time. */
 struct classifier_args {
     int64_t rows, dim, vocab, chunk_rows;
@@ -279,7 +282,8 @@ struct classifier_args {
     void *logits;           /* [chunk_rows,vocab] scratch */
     double *loss_sum;       /* scalar += */
     void *dx;               /* [rows,dim] = or NULL: loss only */
-    void *d_w;              /* [vocab,dim] +=; set with dx */
+    void *d_w;              /* [vocab,dim]; set with dx */
+    bool d_w_overwrite;
 };
 
 struct optimizer_tensor {

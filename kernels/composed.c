@@ -30,6 +30,7 @@ static void ffn_up_backward(struct backend *b, const struct ffn_up_backward_args
         .dx = a->dx,
         .dx_accumulate = a->dx_accumulate,
         .d_w = a->d_w,
+        .d_w_overwrite = a->d_w_overwrite,
         .d_bias = a->d_bias,
     };
     b->ops->linear_backward(b, &up);

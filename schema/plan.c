@@ -366,6 +366,7 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
         .flops_per_token = count_flops(&l),
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
+    p.zeroed_gradients = l.zeroed_gradients;
     p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;
     p.bytes.arena = l.end;
     p.bytes.context = device->context_bytes;

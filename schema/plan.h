@@ -53,6 +53,7 @@ struct plan_parameter {
     double init_scale;
     size_t param, copy, grad, m, v; /* byte offsets in the arena; copy = param without copies */
     bool grad_shared;               /* the gradient's place is other matrices' too, one after the other */
+    bool grad_overwritten;          /* a step's first pass overwrites the gradient: it needs no zeros */
     int64_t m_count, v_count;       /* elements of the optimizer's state; 0: it has none */
 };
 
@@ -85,6 +86,7 @@ struct plan {
     int parameter_count, buffer_count;
     struct plan_parameter *parameters;
     struct plan_buffer *buffers;
+    uint64_t zeroed_gradients; /* bytes: gradients that passes add to; those that are overwritten stand behind them */
     int64_t vocab;
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match: of all units; keys of sdpa */
     bool ffn_gated; /* ffn.up has 2*d_ff rows: gate, then up */

@@ -182,6 +182,7 @@ static int find_sdpa(struct plan_ffn *f, const struct spec *s, int64_t d_ff, str
     add_matrix(f, "ffn.key.weight", f->keys, d, 1, 1);
     add_matrix(f, "ffn.value.weight", f->keys, d, 1, 1);
     f->parameters[f->parameter_count - 1].beside = true;
+    f->parameters[f->parameter_count - 1].added = f->parameters[f->parameter_count - 2].added = true;
     add_linear(f, s, "ffn.down.weight", "ffn.down.bias", d, d, 1, plan_output_std(d, s->model.layers));
     add_buffer(f, "ffn.query", d, false);
     add_statistics(f, "ffn.lse", s->model.heads, false);

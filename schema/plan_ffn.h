@@ -14,6 +14,7 @@ struct plan_tensor {
     int64_t parts; /* as in struct plan_parameter; 0: 1 */
     bool product;  /* a matrix of a product: decayed, and counted in FLOPs */
     bool beside;   /* one operator makes this gradient and that of the tensor before */
+    bool added;    /* that operator adds to gradients and cannot overwrite them */
     enum plan_init init;
     double init_scale;
 };

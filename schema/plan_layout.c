@@ -78,8 +78,16 @@ static bool shares_gradient(const struct plan_layout *l, enum role role)
     return l->shape->optimizer->fused && l->shape->segments == 1 && role != VECTOR && role != TIED_EMBEDDING;
 }
 
+/* Those that a step's first pass makes by one product. */
+static bool overwrites_gradient(const struct plan_layout *l, const struct plan_tensor *t, enum role role)
+{
+    return !shares_gradient(l, role) && (role == HEAD || role == TIED_EMBEDDING || (role == IN_PRODUCT && !t->added));
+}
+
 static uint64_t take_gradient(struct plan_layout *l, const struct plan_tensor *t, enum role role, uint64_t count)
 {
+    if (overwrites_gradient(l, t, role))
+        return take(l, &l->overwritten_bytes, count);
     if (!shares_gradient(l, role))
         return take(l, &l->grad_bytes, count);
     uint64_t at = t->beside ? l->window_end : 0;
@@ -125,6 +133,7 @@ static void place_parameter(struct plan_layout *l, int64_t layer, const struct p
             .copy = l->copy_bytes,
             .grad = grad,
             .grad_shared = shares_gradient(l, role),
+            .grad_overwritten = overwrites_gradient(l, t, role),
             .m = m,
             .v = v,
             .m_count = (int64_t)m_count,
@@ -197,7 +206,7 @@ static void move_parameters(struct plan_layout *l, uint64_t gradients, uint64_t 
     for (int i = 0; l->parameters && i < l->parameter_count; i++) {
         struct plan_parameter *p = &l->parameters[i];
         p->copy = l->copy_bytes ? p->copy + l->wide_bytes : p->param;
-        p->grad += gradients + (p->grad_shared ? 0 : l->window_bytes);
+        p->grad += gradients + (p->grad_shared ? 0 : l->window_bytes) + (p->grad_overwritten ? l->grad_bytes : 0);
         p->m += moments;
         p->v += moments + l->m_bytes;
     }
@@ -219,7 +228,8 @@ void plan_layout_parameters(struct plan_layout *l)
 
     l->by_class[PLAN_PARAMETERS] = l->wide_bytes;
     l->by_class[PLAN_COPIES] = l->copy_bytes;
-    l->by_class[PLAN_GRADIENTS] = add(l, l->window_bytes, l->grad_bytes);
+    l->zeroed_gradients = add(l, l->window_bytes, l->grad_bytes);
+    l->by_class[PLAN_GRADIENTS] = add(l, l->zeroed_gradients, l->overwritten_bytes);
     l->by_class[PLAN_MOMENTS] = add(l, l->m_bytes, l->v_bytes);
     uint64_t gradients = add(l, l->wide_bytes, l->copy_bytes);
     uint64_t moments = add(l, gradients, l->by_class[PLAN_GRADIENTS]);

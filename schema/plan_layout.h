@@ -32,7 +32,8 @@ struct plan_layout {
     int parameter_count, buffer_count;
     uint64_t params, params_embedding, params_in_products, params_in_head;
     uint64_t wide_bytes, copy_bytes; /* of all parameters, and of their copies */
-    uint64_t grad_bytes, m_bytes, v_bytes;
+    uint64_t grad_bytes, overwritten_bytes, m_bytes, v_bytes;
+    uint64_t zeroed_gradients; /* as in struct plan */
     uint64_t window_bytes;     /* the one place of matrices' gradients, where they share it */
     uint64_t window_end;       /* in it, of the newest gradient */
     uint64_t orthogonal_bytes; /* of the largest matrix's Newton-Schulz iteration */

@@ -79,6 +79,7 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
     linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, scratch);
     a.d_out = scratch;
     a.d_qkv = m->wide_rows;
+    a.d_bias = layer->qkv_bias_grad;
     a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
     if (!m->measuring)

@@ -67,6 +67,7 @@ void ffn_dense_hidden_backward(struct model *m, struct model_layer *layer, const
                                             .dx = dx,
                                             .dx_accumulate = dx_accumulate,
                                             .d_w = layer->ffn_up.weight.grad,
+                                            .d_w_overwrite = model_gradients_begin(m),
                                             .d_bias = layer->ffn_up.bias.grad,
                                         });
     model_gradient_done(m, &layer->ffn_up.weight);

@@ -133,6 +133,7 @@ static void ups_backward(struct model *m, struct model_layer *layer, const void 
                                                 .dx = dx,
                                                 .dx_accumulate = true,
                                                 .d_w = unit.up.weight.grad,
+                                                .d_w_overwrite = model_gradients_begin(m),
                                                 .d_bias = unit.up.bias.grad,
                                             });
     }

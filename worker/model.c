@@ -133,7 +133,8 @@ static void find_layer(struct finder *f, struct model_layer *layer)
     f->m->ffn->find(f, layer);
 }
 
-/* The norm that adds this layer's output has in its backward pass the gradient of that output at hand: it sums it. */
+/* The norm that adds this layer's output has in its backward pass the gradient of that output at hand: it sums it.
+ * Attention makes that of q, k and v. */
 static void hand_over_bias_gradient(struct linear *from, struct norm_site *to, int which)
 {
     to->add_bias_grad[which] = from->bias.grad;
@@ -148,6 +149,8 @@ static void hand_over_bias_gradients(const struct model *m, struct model_segment
         struct norm_site *next = i + 1 < m->spec->model.layers ? &segment->layers[i + 1].norm[0] : &segment->final_norm;
         hand_over_bias_gradient(&layer->attn_out, parallel ? next : &layer->norm[1], 0);
         hand_over_bias_gradient(&layer->ffn_down, next, parallel ? 1 : 0);
+        layer->qkv_bias_grad = layer->qkv.bias.grad;
+        layer->qkv.bias.grad = NULL;
     }
 }
 
@@ -241,7 +244,7 @@ static void list_optimizer_tensors(struct model *m)
     m->embeddings = counts[PARAMETER_EMBEDDING];
     m->vectors = counts[PARAMETER_VECTOR];
     m->gradients = m->arena + plan->bytes.by_class[PLAN_PARAMETERS] + plan->bytes.by_class[PLAN_COPIES];
-    m->gradient_bytes = plan->bytes.by_class[PLAN_GRADIENTS];
+    m->zeroed_bytes = plan->zeroed_gradients;
 }
 
 static void *allocate_list(size_t count, size_t size)
@@ -315,7 +318,7 @@ void model_destroy(struct model *m)
 
 void model_zero_gradients(struct model *m)
 {
-    m->ops->zero(m->backend, m->gradients, m->gradient_bytes);
+    m->ops->zero(m->backend, m->gradients, m->zeroed_bytes);
     model_zero_loss(m);
 }
 

@@ -36,6 +36,7 @@ struct norm_site {
 struct model_layer {
     struct norm_site norm[2]; /* parallel: [0] only; sequential: before attention, before the feed-forward layer */
     struct linear qkv, attn_out, ffn_up, ffn_down;
+    void *qkv_bias_grad;              /* attention's backward sums it; NULL without biases */
     void *qkv_rows, *lse, *attn_rows; /* [rows,3d] rotated, [batch,heads,seq], [rows,d] */
     void *kv;                         /* xl: [batch,memory+seq,2d] all keys, rotated, and values */
     void *past, *eval_past;           /* xl: [train.batch,memory,2d], of training and of evaluations */
@@ -105,7 +106,7 @@ struct model {
     struct optimizer_tensor *sorted;  /* the same by kind: matrices, embeddings, vectors */
     int matrices, embeddings, vectors;
     void *gradients;
-    size_t gradient_bytes;
+    size_t zeroed_bytes; /* of gradients, at the begin of a step */
     struct model_results results[MODEL_STEPS_IN_FLIGHT];
     int64_t steps_begun, steps_waited;
     struct window window; /* what model_load makes of the next windows */
@@ -164,6 +165,9 @@ void *model_at(const struct model *m, const void *base, int64_t elements);
 /* The linear of rows [from, from + out) of the weight, with their biases. */
 struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
 
+/* The part of a step in work is the first that has gradients: those of matrices in products are overwritten, and so were
+ * not zeroed (struct plan_parameter). Each is made once a segment. */
+bool model_gradients_begin(const struct model *m);
 /* To be called once a segment when its pass has a matrix's whole gradient and does not read the matrix any more: a
  * fused optimizer takes the gradient here, in the segment that is the last to add to it. */
 void model_gradient_done(struct model *m, const struct weight *weight);

@@ -47,6 +47,11 @@ void norm_site_backward(struct model *m, struct norm_site *site, const void *dy0
                                       });
 }
 
+bool model_gradients_begin(const struct model *m)
+{
+    return m->from == 0 && m->segment == m->plan->segments - 1;
+}
+
 void linear_apply(struct model *m, const struct linear *linear, const void *x, void *y)
 {
     m->ops->linear_forward(m->backend, &(struct linear_args){
@@ -85,6 +90,7 @@ void linear_gradient_rows(struct model *m, const struct linear *linear, const vo
                                             .dx = dx,
                                             .dx_accumulate = accumulate,
                                             .d_w = linear->weight.grad,
+                                            .d_w_overwrite = model_gradients_begin(m),
                                             .d_bias = linear->bias.grad,
                                         });
 }
@@ -251,6 +257,7 @@ static void run_classifier(struct model *m, void *dx)
                                        .loss_sum = m->loss_sum,
                                        .dx = dx,
                                        .d_w = dx ? m->head.grad : NULL,
+                                       .d_w_overwrite = dx && model_gradients_begin(m),
                                    });
     if (dx && !m->spec->model.tie_embeddings) /* a tied one waits for the look-up's part */
         model_gradient_done(m, &m->head);

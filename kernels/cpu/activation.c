@@ -237,5 +237,5 @@ void SYM(ffn_up_backward)(struct backend *b, const struct ffn_up_backward_args *
     }
     SYM(product_check)(c, refused);
     if (!refused)
-        SYM(weight_gradient)(c, a->rows, a->in, out, a->pre, a->x, a->d_w, a->d_bias);
+        SYM(weight_gradient)(c, a->rows, a->in, out, a->pre, a->x, a->d_w, a->d_w_overwrite, a->d_bias);
 }

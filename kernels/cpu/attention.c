@@ -387,4 +387,6 @@ void SYM(attention_backward)(struct backend *b, const struct attention_args *a)
             backward_queries(t, &h, q0, dq, dk, dv);
         turn(&h, dq, dk, h.stride, -1);
     }
+    if (a->d_bias)
+        SYM(column_sums)(c, a->batch * a->seq, 3 * a->heads * a->head_dim, a->d_qkv, a->d_bias);
 }

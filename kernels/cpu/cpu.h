@@ -81,9 +81,11 @@ static inline struct product_range product_piece(const struct product *p, const 
 bool SYM(product_run)(const struct cpu_backend *c, const struct product *p, const struct product_range *r);
 /* All pieces, in a parallel region of its own. */
 void SYM(product_all)(struct cpu_backend *c, const struct product *p);
-/* d_w[out,in] += dy^T x and d_bias[out] += column sums of dy (NULL: none), dy [rows,out], x [rows,in]. */
+/* d_w[out,in] += (or =) dy^T x and d_bias[out] += column sums of dy (NULL: none), dy [rows,out], x [rows,in]. */
 void SYM(weight_gradient)(struct cpu_backend *c, int64_t rows, int64_t in, int64_t out, const real *dy, const real *x,
-                          real *d_w, real *d_bias);
+                          real *d_w, bool overwrite, real *d_bias);
+/* sums[columns] += column sums of x [rows,columns]. */
+void SYM(column_sums)(struct cpu_backend *c, int64_t rows, int64_t columns, const real *x, real *sums);
 /* The library's refusal becomes the operator's sticky error. */
 void SYM(product_check)(struct cpu_backend *c, bool refused);
 

@@ -122,12 +122,20 @@ static void add_column_sums(int64_t rows, int64_t ld, const real *dy, int64_t wi
     }
 }
 
+void SYM(column_sums)(struct cpu_backend *c, int64_t rows, int64_t columns, const real *x, real *sums)
+{
+    enum { COLUMNS = 64 };
+#pragma omp parallel for num_threads(c->threads) schedule(dynamic, 1)
+    for (int64_t j = 0; j < columns; j += COLUMNS)
+        add_column_sums(rows, columns, x + j, least(COLUMNS, columns - j), sums + j);
+}
+
 void SYM(weight_gradient)(struct cpu_backend *c, int64_t rows, int64_t in, int64_t out, const real *dy, const real *x,
-                          real *d_w, real *d_bias)
+                          real *d_w, bool overwrite, real *d_bias)
 {
     const struct product p = {
         .ta = true,
-        .accumulate = true,
+        .accumulate = !overwrite,
         .m = out,
         .n = in,
         .k = rows,

@@ -55,5 +55,5 @@ void SYM(linear_backward)(struct backend *b, const struct linear_backward_args *
             .ldc = a->in,
         });
     if (a->d_w)
-        SYM(weight_gradient)(c, a->rows, a->in, a->out, a->dy, a->x, a->d_w, a->d_bias);
+        SYM(weight_gradient)(c, a->rows, a->in, a->out, a->dy, a->x, a->d_w, a->d_w_overwrite, a->d_bias);
 }

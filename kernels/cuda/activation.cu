@@ -463,7 +463,8 @@ extern "C" bool cuda_activation_backward_sums(struct backend *b, const struct ff
     w.partial = (float *)cuda_workspace(b, cuda_column_sum_bytes(a->rows, columns));
     if (w.partial) {
         enqueue(b, &w, "activation_backward");
-        cuda_column_sum_chunks(b, a->rows, columns, w.partial, (float *)a->d_bias, "activation_backward");
+        cuda_column_sum_chunks(b, cuda_column_chunks(a->rows).count, columns, w.partial, (float *)a->d_bias,
+                               "activation_backward");
     }
     return true;
 }

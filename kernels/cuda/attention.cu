@@ -5,6 +5,7 @@
  * too, in both directions.
  */
 #include "kernels/cuda/attention_common.cuh"
+#include "kernels/cuda/column_sum.cuh"
 #include "kernels/cuda/operators.h"
 
 #include <string.h>
@@ -147,13 +148,15 @@ static bool run_forward(const attention_problem &p, enum attention_algorithm alg
     return true;
 }
 
-static bool run_backward(const attention_problem &p, enum attention_algorithm algorithm, cudaStream_t keys,
+/* Only the first path fills p.sums; it clears them otherwise. */
+static bool run_backward(attention_problem &p, enum attention_algorithm algorithm, cudaStream_t keys,
                          cudaStream_t queries)
 {
     bool any = algorithm == ATTENTION_AUTO;
     if ((any || algorithm == ATTENTION_HOPPER) && attention_hopper_available(p) &&
         attention_hopper_backward(p, keys, queries))
         return true;
+    p.sums = nullptr;
     if ((any || algorithm == ATTENTION_MMA) && attention_mma_backward(p, keys, queries))
         return true;
     if (!any && algorithm != ATTENTION_GENERIC)
@@ -163,7 +166,7 @@ static bool run_backward(const attention_problem &p, enum attention_algorithm al
 }
 
 /* The gradients of keys and of queries do not wait for each other; a small problem fills the GPU with neither. */
-static bool run_backward_lanes(struct backend *b, const attention_problem &p, enum attention_algorithm algorithm)
+static bool run_backward_lanes(struct backend *b, attention_problem &p, enum attention_algorithm algorithm)
 {
     cudaStream_t stream = cuda_stream(b);
     if ((int64_t)p.batch * p.heads * p.tiles_q >= 8 * (int64_t)cuda_multiprocessors(b))
@@ -216,30 +219,48 @@ extern "C" void cuda_attention_kv_forward(struct backend *b, const struct attent
     cuda_check(b, name);
 }
 
-/* angles: dq and dk are turned back by the way where the path can do that; returns whether it did. */
-static bool backward(struct backend *b, const struct attention_kv_args *a, int64_t rotary_dims, double base,
-                     const float **angles)
+/* What the path does by the way where it can. */
+struct by_the_way {
+    const float *angles; /* in: NULL; dq and dk are turned back by these */
+    bool turned;
+    float *d_bias; /* in: or NULL; += column sums of dq, dk and dv, if they were turned back or need not be */
+    bool summed;
+};
+
+static size_t sums_bytes(const attention_problem &p)
+{
+    return sizeof(float) * (size_t)p.batch * (size_t)p.tiles_q * 3 * (size_t)p.heads * (size_t)p.head_dim;
+}
+
+static void backward(struct backend *b, const struct attention_kv_args *a, int64_t rotary_dims, double base,
+                     struct by_the_way *w)
 {
     const char *name = "attention_backward";
     attention_problem p = problem_of(a, !cuda_is_bf16(b));
     size_t table = pad_256(sizeof(float) * (size_t)a->seq_k * (size_t)rotary_dims);
-    char *memory = (char *)cuda_workspace(b, bounds_bytes(p) + stats_bytes(p) + table);
+    size_t need = bounds_bytes(p) + stats_bytes(p) + table;
+    char *memory = (char *)cuda_workspace(b, need);
     if (!memory)
-        return true;
+        return;
     cudaStream_t stream = cuda_stream(b);
     find_bounds(p, memory, stream);
     find_stats(p, memory + bounds_bytes(p), stream);
     bool fused =
         rotary_dims && rotary_dims % 16 == 0 && a->algorithm != ATTENTION_GENERIC && attention_shape_fits(p, true);
     if (rotary_dims) {
-        *angles = p.angles =
+        w->angles = p.angles =
             attention_angles(b, a->seq_k, rotary_dims, base, (float *)(memory + bounds_bytes(p) + stats_bytes(p)));
         p.rotary_dims = fused ? (int)rotary_dims : 0;
     }
+    w->turned = fused || !rotary_dims;
+    if (w->d_bias && w->turned && need + sums_bytes(p) <= cuda_workspace_size(b))
+        p.sums = (float *)(memory + need);
     if (!run_backward_lanes(b, p, a->algorithm))
         cuda_fail(b, ERR_UNAVAILABLE, name, "the algorithm asked for cannot compute this shape here");
+    w->summed = p.sums != nullptr;
+    if (w->summed)
+        cuda_column_sum_chunks(b, (int64_t)p.batch * p.tiles_q, 3 * a->heads * a->head_dim, p.sums, w->d_bias, name);
     cuda_check(b, name);
-    return fused || !rotary_dims;
 }
 
 extern "C" size_t cuda_attention_kv_backward_bytes(const struct attention_kv_args *a)
@@ -250,9 +271,9 @@ extern "C" size_t cuda_attention_kv_backward_bytes(const struct attention_kv_arg
 
 extern "C" void cuda_attention_kv_backward(struct backend *b, const struct attention_kv_args *a)
 {
-    const float *angles = nullptr;
+    struct by_the_way none = {};
     if (!cuda_failed(b) && a->batch > 0 && a->seq_q > 0 && shape_fits(b, a, "attention_backward"))
-        backward(b, a, 0, 0.0, &angles);
+        backward(b, a, 0, 0.0, &none);
 }
 
 extern "C" void cuda_rotary(struct backend *b, const struct rotary_args *a)
@@ -342,12 +363,26 @@ extern "C" void cuda_attention_backward(struct backend *b, const struct attentio
         return;
     }
     struct attention_kv_args kv = kv_args(b, a);
-    const float *angles = nullptr;
+    struct by_the_way way = {};
     kv.algorithm = ATTENTION_AUTO;
     if (cuda_failed(b) || a->batch * a->seq == 0 || !shape_fits(b, &kv, "attention_backward"))
         return;
-    if (!backward(b, &kv, a->rotary_dims, a->rotary_base, &angles) && !cuda_failed(b)) {
-        rotary_apply(rotary_of(a, kv.dq, true), !cuda_is_bf16(b), angles, cuda_stream(b));
+    way.d_bias = (float *)a->d_bias;
+    backward(b, &kv, a->rotary_dims, a->rotary_base, &way);
+    if (!way.turned && !cuda_failed(b)) {
+        rotary_apply(rotary_of(a, kv.dq, true), !cuda_is_bf16(b), way.angles, cuda_stream(b));
         cuda_check(b, "attention_backward");
     }
+    if (!way.summed)
+        attention_sum_bias(b, a);
+}
+
+/* A pass over d_qkv, when it is whole. */
+void attention_sum_bias(struct backend *b, const struct attention_args *a)
+{
+    const int64_t rows = a->batch * a->seq, columns = 3 * a->heads * a->head_dim;
+    void *scratch =
+        a->d_bias && !cuda_failed(b) ? cuda_workspace(b, cuda_column_sum_bytes(rows, columns)) : NULL;
+    if (scratch)
+        cuda_column_sum(b, rows, columns, columns, a->d_qkv, (float *)a->d_bias, scratch, "attention_backward");
 }

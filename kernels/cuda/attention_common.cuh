@@ -31,6 +31,7 @@ struct attention_problem {
     float2 *stats;       /* [batch*heads][padded_q]: lse * log2(e) and delta; behind seq_q infinity and 0 */
     const float *angles; /* [seq][rotary_dims] cosines | sines: dq and dk are turned back as they are stored */
     int rotary_dims;     /* 0: no turning here */
+    float *sums;         /* [batch][tiles_q][3 * heads * head_dim] column sums of each tile of dq, dk and dv; or NULL */
 };
 
 /* What the tensor-core paths can compute. */
@@ -62,6 +63,8 @@ bool attention_hopper_backward(const attention_problem &p, cudaStream_t keys, cu
 
 void attention_memory_forward(struct backend *b, const struct attention_args *a);
 void attention_memory_backward(struct backend *b, const struct attention_args *a);
+/* d_bias += column sums of d_qkv, if they are asked for. */
+void attention_sum_bias(struct backend *b, const struct attention_args *a);
 
 /* The table of angles of positions 0..seq: kept where there is room, computed anew in `scratch` otherwise. */
 const float *attention_angles(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch);
@@ -142,10 +145,11 @@ __device__ __forceinline__ uint4 turn_back(const Piece &piece, int chunk, const 
     return make_uint4(x[0], x[1], x[2], x[3]);
 }
 
-/* Stores `rows` rows (those below `limit`) from shared memory by one warp; piece(row, chunk) returns 16 bytes. */
-template <int ROWS, int CHUNKS, class Piece>
+/* Stores ROWS rows (those below `valid`) from shared memory by one warp; piece(row, chunk) returns 16 bytes. Where 32 is
+ * a multiple of CHUNKS, a thread has one chunk of each row that it stores; it calls stored(16 bytes) for those. */
+template <int ROWS, int CHUNKS, class Piece, class Stored>
 __device__ __forceinline__ void store_rows(const Piece &piece, bf16 *to, int64_t stride, int valid, int head_dim,
-                                           const float *angles, int rotary_dims)
+                                           const float *angles, int rotary_dims, const Stored &stored)
 {
     int lane = (int)threadIdx.x % 32;
 #pragma unroll 2
@@ -160,6 +164,7 @@ __device__ __forceinline__ void store_rows(const Piece &piece, bf16 *to, int64_t
         else
             value = piece(row, chunk);
         *(uint4 *)(to + row * stride + chunk * 8) = value;
+        stored(value);
     }
 }
 

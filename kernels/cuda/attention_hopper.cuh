@@ -118,11 +118,11 @@ template <int PANELS> __device__ __forceinline__ void clear(float (&d)[PANELS][3
 }
 
 /* One warp's 16 rows, times factor, through its rows of its group's tile (bytes at `tile`) to global memory. After a
- * barrier of the group: no wgmma reads the tile any more. */
-template <int PANELS>
+ * barrier of the group: no wgmma reads the tile any more. stored: see store_rows. */
+template <int PANELS, class Stored>
 __device__ __forceinline__ void store_tile(const float (&d)[PANELS][32], const float (&factor)[2], unsigned char *tile,
                                            bf16 *to, int64_t stride, int valid, int head_dim, const float *angles,
-                                           int rotary_dims)
+                                           int rotary_dims, const Stored &stored)
 {
     int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
     unsigned char *rows = tile + (int)threadIdx.x / 32 % 4 * 2048;
@@ -140,7 +140,55 @@ __device__ __forceinline__ void store_tile(const float (&d)[PANELS][32], const f
         [&](int r, int chunk) {
             return *(const uint4 *)(rows + chunk / 8 * 8192 + r * 128 + ((chunk % 8 ^ r % 8) << 4));
         },
-        to, stride, valid, head_dim, angles, rotary_dims);
+        to, stride, valid, head_dim, angles, rotary_dims, stored);
+}
+
+/* The same, and the column sums of the group's 64 rows, as they were stored, to sums[0..head_dim) unless that is NULL:
+ * those of a warp through its rows of the tile, then those of the warps in their order. */
+template <int PANELS>
+__device__ __forceinline__ void store_tile_summed(const float (&d)[PANELS][32], const float (&factor)[2],
+                                                  unsigned char *tile, bf16 *to, int64_t stride, int valid,
+                                                  int head_dim, const float *angles, int rotary_dims, int group,
+                                                  float *sums)
+{
+    float own[8] = {};
+    store_tile<PANELS>(d, factor, tile, to, stride, valid, head_dim, angles, rotary_dims, [&](const uint4 &x) {
+        const uint32_t pairs[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            own[2 * i] += low_bf16(pairs[i]);
+            own[2 * i + 1] += high_bf16(pairs[i]);
+        }
+    });
+    if (!sums)
+        return;
+#pragma unroll
+    for (int mask = 8 * PANELS; mask < 32; mask *= 2)
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            own[i] += __shfl_xor_sync(0xffffffffu, own[i], mask);
+    const int lane = (int)threadIdx.x % 32, thread = (int)threadIdx.x % 128;
+    __syncwarp(); /* all have read their rows */
+    if (lane < 8 * PANELS) {
+        float4 *to_sums = (float4 *)(tile + thread / 32 * 2048) + 2 * lane;
+        to_sums[0] = make_float4(own[0], own[1], own[2], own[3]);
+        to_sums[1] = make_float4(own[4], own[5], own[6], own[7]);
+    }
+    group_barrier(group);
+    if (thread < head_dim) {
+        float total = 0.0f;
+#pragma unroll
+        for (int warp = 0; warp < 4; warp++)
+            total += ((const float *)(tile + warp * 2048))[thread];
+        sums[thread] = total;
+    }
+}
+
+/* Where the sums of a tile of 64 rows of dq (part 0), dk or dv belong, or NULL. */
+__device__ __forceinline__ float *tile_sums(const attention_problem &p, const attention_piece &piece, int row, int part)
+{
+    const int64_t tile = (int64_t)piece.sequence * p.tiles_q + row / ATTENTION_TILE;
+    return p.sums ? p.sums + ((tile * 3 + part) * p.heads + piece.head) * p.head_dim : nullptr;
 }
 
 /* The map of a view for boxes of 64 x 64; false when the driver refuses. */

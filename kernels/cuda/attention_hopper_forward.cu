@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     int warp_row = row - lane / 4;
     store_tile<PANELS>(o, inverse, memory + group * layout::TILE,
                        view_at<bf16>(p.out, piece.sequence, warp_row, piece.head * p.head_dim), p.out.row,
-                       p.seq_q - warp_row, p.head_dim, nullptr, 0);
+                       p.seq_q - warp_row, p.head_dim, nullptr, 0, [](const uint4 &) {});
 #else
     __trap(); /* attention_hopper_available() keeps other code from being run */
 #endif

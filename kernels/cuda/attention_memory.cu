@@ -196,6 +196,7 @@ void attention_memory_backward(struct backend *b, const struct attention_args *a
     move_rows(b, a, a->seq, part(x.d_kv, a->memory * 2 * x.width, x.size), part(x.d_qkv, x.width, x.size), row_angles,
               -1.0f);
     cuda_check(b, "attention_backward");
+    attention_sum_bias(b, a);
 }
 
 extern "C" void cuda_remember(struct backend *b, const struct remember_args *a)

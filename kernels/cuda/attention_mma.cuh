@@ -138,7 +138,7 @@ __device__ __forceinline__ void store_result(const float (&c)[MT][D / 8][4], con
     __syncwarp();
     store_rows<16 * MT, D / 8>(
         [&](int r, int chunk) { return *(const uint4 *)(memory + ((row + r) * (D + 8) + chunk * 8) * 2); }, to, stride,
-        valid, head_dim, angles, rotary_dims);
+        valid, head_dim, angles, rotary_dims, [](const uint4 &) {});
 }
 
 #endif

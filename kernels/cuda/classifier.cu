@@ -328,7 +328,7 @@ static void multiply(struct backend *b, const struct classifier_args *a, int64_t
         cuda_lane(b, 1);
     p = {};
     p.ta = true;
-    p.accumulate = true;
+    p.accumulate = !a->d_w_overwrite || row0 > 0;
     p.c_wide = true;
     p.m = a->vocab;
     p.n = a->dim;

@@ -124,12 +124,12 @@ static void launch(cudaStream_t stream, int64_t rows, int64_t columns, int64_t l
         launch_add(stream, columns, chunks.count, scratch, sums);
 }
 
-void cuda_column_sum_chunks(struct backend *b, int64_t rows, int64_t columns, const float *partial, float *sums,
+void cuda_column_sum_chunks(struct backend *b, int64_t count, int64_t columns, const float *partial, float *sums,
                             const char *operator_name)
 {
-    if (cuda_failed(b) || rows <= 0 || columns <= 0)
+    if (cuda_failed(b) || count <= 0 || columns <= 0)
         return;
-    launch_add(cuda_stream(b), columns, cuda_column_chunks(rows).count, partial, sums);
+    launch_add(cuda_stream(b), columns, count, partial, sums);
     cuda_check(b, operator_name);
 }
 

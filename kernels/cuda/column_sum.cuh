@@ -9,8 +9,8 @@ struct column_chunks {
     int64_t rows, count; /* rows: of a chunk, the last may have fewer */
 };
 struct column_chunks cuda_column_chunks(int64_t rows);
-/* sums[j] += the sums of the chunks that a matrix of so many rows is cut into, in their order. */
-void cuda_column_sum_chunks(struct backend *b, int64_t rows, int64_t columns, const float *partial, float *sums,
+/* sums[j] += the sums of `count` chunks, in an order that their number fixes. */
+void cuda_column_sum_chunks(struct backend *b, int64_t count, int64_t columns, const float *partial, float *sums,
                             const char *operator_name);
 
 /* Bytes of scratch that the chunks take. */

@@ -118,8 +118,9 @@ extern "C" void cuda_elephant_backward(struct backend *b, const struct elephant_
     if (cuda_failed(b) || a->rows == 0)
         return;
     struct work w = work_of(a);
+    const int64_t chunks = cuda_column_chunks(a->rows).count;
     if (a->d_log_h || a->d_log_sigma) {
-        const int64_t sums = cuda_column_chunks(a->rows).count * a->width;
+        const int64_t sums = chunks * a->width;
         float *memory = (float *)cuda_workspace(b, 2 * sizeof(float) * (size_t)sums);
         if (!memory)
             return;
@@ -132,7 +133,7 @@ extern "C" void cuda_elephant_backward(struct backend *b, const struct elephant_
         backward_chunks<float><<<grid_of(a), THREADS, 0, cuda_stream(b)>>>(w);
     cuda_check(b, name);
     if (w.height_sums)
-        cuda_column_sum_chunks(b, a->rows, a->width, w.height_sums, (float *)a->d_log_h, name);
+        cuda_column_sum_chunks(b, chunks, a->width, w.height_sums, (float *)a->d_log_h, name);
     if (w.width_sums)
-        cuda_column_sum_chunks(b, a->rows, a->width, w.width_sums, (float *)a->d_log_sigma, name);
+        cuda_column_sum_chunks(b, chunks, a->width, w.width_sums, (float *)a->d_log_sigma, name);
 }

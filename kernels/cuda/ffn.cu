@@ -42,6 +42,7 @@ extern "C" void cuda_ffn_up_backward(struct backend *b, const struct ffn_up_back
     up.dx = a->dx;
     up.dx_accumulate = a->dx_accumulate;
     up.d_w = a->d_w;
+    up.d_w_overwrite = a->d_w_overwrite;
     up.d_bias = folded ? NULL : a->d_bias;
     cuda_linear_backward(b, &up);
 }

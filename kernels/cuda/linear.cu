@@ -43,7 +43,7 @@ static void weight_gradient(struct backend *b, const struct linear_backward_args
 {
     struct cuda_gemm p = {};
     p.ta = true;
-    p.accumulate = true;
+    p.accumulate = !a->d_w_overwrite;
     p.c_wide = true;
     p.m = a->out;
     p.n = a->in;

@@ -139,7 +139,8 @@ static void linear_forward(struct step *s, int64_t in, int64_t out)
 static void linear_backward(struct step *s, int64_t in, int64_t out, void *d_bias)
 {
     s->ops->linear_backward(
-        s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false, s->d_weight, d_bias});
+        s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false, s->d_weight, true,
+                                            d_bias});
 }
 
 static void qkv_forward(struct step *s)
@@ -192,6 +193,7 @@ static void up_backward(struct step *s)
                                                                  s->y,
                                                                  false,
                                                                  s->d_weight,
+                                                                 true,
                                                                  s->d_bias});
 }
 
@@ -226,7 +228,7 @@ static void attention_backward(struct step *s)
 static void classifier(struct step *s)
 {
     s->ops->classifier(s->b, &(struct classifier_args){ROWS, DIM, VOCAB, CHUNK, s->x, s->weight, s->tokens, s->logits,
-                                                       s->scalar, s->y, s->d_weight});
+                                                       s->scalar, s->y, s->d_weight, true});
 }
 
 static void grad_norm(struct step *s)

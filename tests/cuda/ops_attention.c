@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, PAST, KV, D_KV, PLACES };
+enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, D_BIAS, PAST, KV, D_KV, PLACES };
 
 static struct attention_args args_of(const struct ops_case *c, void *const *p)
 {
@@ -23,6 +23,7 @@ static struct attention_args args_of(const struct ops_case *c, void *const *p)
                                    .lse = p[LSE],
                                    .d_out = p[D_OUT],
                                    .d_qkv = p[D_QKV],
+                                   .d_bias = p[D_BIAS],
                                    .memory = s->memory,
                                    .past = p[PAST],
                                    .kv = p[KV],
@@ -94,6 +95,8 @@ static void make_attention(struct ops_case *c, struct ops_draw *d)
     ops_result_finish(&forward);
     ops_in(c, d, D_OUT, "d_out", OPS_STORAGE, rows * width, 1);
     ops_out(c, D_QKV, "d_qkv", OPS_STORAGE, rows * 3 * width);
+    if (!s->documents)
+        ops_changed(c, d, D_BIAS, "d_bias", OPS_WIDE, 3 * width, sqrt((double)rows));
     if (s->memory)
         ops_scratch(c, D_KV, "d_kv", OPS_STORAGE, keys);
     c->operator_name = "attention_backward";

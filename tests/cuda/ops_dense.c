@@ -213,6 +213,7 @@ static void call_linear_backward(const struct ops_case *c, struct backend *b, vo
                                                               .dx = p[LINEAR_DX],
                                                               .dx_accumulate = s->accumulate,
                                                               .d_w = p[LINEAR_D_W],
+                                                              .d_w_overwrite = !s->accumulate,
                                                               .d_bias = p[LINEAR_D_BIAS]});
 }
 
@@ -224,7 +225,10 @@ static void gradients_of(struct ops_case *c, struct ops_draw *d, int64_t out)
         ops_changed(c, d, LINEAR_DX, "dx", OPS_STORAGE, s->rows * s->dim, 1);
     else
         ops_out(c, LINEAR_DX, "dx", OPS_STORAGE, s->rows * s->dim);
-    ops_changed(c, d, LINEAR_D_W, "d_w", OPS_WIDE, out * s->dim, spread);
+    if (s->accumulate)
+        ops_changed(c, d, LINEAR_D_W, "d_w", OPS_WIDE, out * s->dim, spread);
+    else
+        ops_out(c, LINEAR_D_W, "d_w", OPS_WIDE, out * s->dim);
     if (s->bias)
         ops_changed(c, d, LINEAR_D_BIAS, "d_bias", OPS_WIDE, out, spread);
 }
@@ -235,7 +239,7 @@ static void make_linear(struct ops_case *c, struct ops_draw *d)
     const struct ops_shape *s = &c->shape;
     c->operator_name = s->gradient ? "linear_backward" : "linear_forward";
     NAME(c, "%s %lldx%lld to %lld%s%s%s", c->operator_name, (long long)s->rows, (long long)s->dim, (long long)s->width,
-         s->bias ? " bias" : "", s->accumulate ? " dx+=" : "", s->extreme ? " no dx" : "");
+         s->bias ? " bias" : "", s->accumulate ? " dx+=, d_w+=" : "", s->extreme ? " no dx" : "");
     ops_in(c, d, LINEAR_X, "x", OPS_STORAGE, s->rows * s->dim, 1);
     ops_in(c, d, LINEAR_W, "w", OPS_STORAGE, s->width * s->dim, 1 / sqrt((double)s->dim));
     if (!s->gradient) {
@@ -282,6 +286,7 @@ static struct ffn_up_backward_args up_backward_args(const struct ops_case *c, vo
                                          .dx = p[LINEAR_DX],
                                          .dx_accumulate = s->accumulate,
                                          .d_w = p[LINEAR_D_W],
+                                         .d_w_overwrite = !s->accumulate,
                                          .d_bias = p[LINEAR_D_BIAS]};
 }
 
@@ -318,7 +323,7 @@ static void name_ffn(struct ops_case *c)
     const struct ops_shape *s = &c->shape;
     NAME(c, "%s %s(%g, %g) %lldx%lld to %lld%s%s%s%s", c->operator_name, ops_activation(s->act.kind), s->act.a,
          s->act.p, (long long)s->rows, (long long)s->dim, (long long)s->width, s->gated ? " gated" : "",
-         s->bias ? " bias" : "", s->accumulate ? " dx+=" : "", s->extreme ? " extreme" : "");
+         s->bias ? " bias" : "", s->accumulate ? " dx+=, d_w+=" : "", s->extreme ? " extreme" : "");
 }
 
 /* extreme: numbers of any size, where a careless formula overflows or cancels. */

@@ -60,7 +60,7 @@ static void make_classifier(struct ops_case *c, struct ops_draw *d)
     c->call = call_classifier;
 }
 
-/* Two parts of a run whose output layer is the embedding: both add to one gradient. */
+/* Two parts of a run whose output layer is the embedding: the first begins one gradient, the second adds to it. */
 static void call_tied(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
 {
     (void)keep;
@@ -70,6 +70,7 @@ static void call_tied(const struct ops_case *c, struct backend *b, void *const *
     b->ops->embed_forward(b, &e);
     struct classifier_args a = args_of(c, p);
     a.x = p[STREAM];
+    a.d_w_overwrite = true;
     b->ops->classifier(b, &a);
     struct embed_args back = {.rows = s->rows, .dim = s->dim, .vocab = s->vocab, .tokens = p[TOKENS]};
     back.d_out = p[DX];
@@ -90,7 +91,7 @@ static void make_tied(struct ops_case *c, struct ops_draw *d)
     targets_and_scratch(c, d);
     ops_out(c, STREAM, "stream", OPS_STORAGE, s->rows * s->dim);
     ops_out(c, DX, "dx", OPS_STORAGE, s->rows * s->dim);
-    ops_changed(c, d, D_W, "d_table", OPS_WIDE, s->vocab * s->dim, 0.2 * c->step.loss_scale);
+    ops_out(c, D_W, "d_table", OPS_WIDE, s->vocab * s->dim);
     c->call = call_tied;
 }
 

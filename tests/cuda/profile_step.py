@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """profile_step.py - where a step's time goes: one eager step of a suite line under ncu, kernel by kernel.
 
-  profile_step.py NAME [--rows N]     NAME: a line of tests/bench/suite_h200.txt, as swiglu-T1024
+  profile_step.py NAME [--rows N] [--csv FILE]     NAME: a line of tests/bench/suite_h200.txt, as swiglu-T1024
 
 The first step is not replayed from a graph, so its launches are seen one by one; each is timed alone, at whatever clock
-the card has then. Sums are therefore shares, not the step's time. Needs ncu and the right to read counters.
+the card has then. Sums are therefore shares, not the step's time. --csv keeps each launch, in order, with its grid.
+Needs ncu and the right to read counters.
 """
 import argparse
 import collections
@@ -31,6 +32,7 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("name")
     a.add_argument("--rows", type=int, default=40)
+    a.add_argument("--csv", type=pathlib.Path)
     args = a.parse_args()
     lines = [x.split("#")[0].strip() for x in (HERE.parent / "bench/suite_h200.txt").read_text().splitlines()]
     shape = next(s for s, _ in (read_line(x, True) for x in lines if x) if s["name"] == args.name)
@@ -44,6 +46,8 @@ def main():
         out = subprocess.run(["ncu", "--target-processes", "all", "--clock-control", "none", "--csv", "--metrics",
                               "gpu__time_duration.sum", *run.command(1, "none", 1)], capture_output=True, text=True)
     text = "\n".join(x for x in out.stdout.splitlines() if x.startswith('"'))
+    if args.csv:
+        args.csv.write_text(text + "\n")
     total = collections.defaultdict(lambda: [0, 0.0])
     for row in csv.DictReader(io.StringIO(text)):
         scale = {"ns": 1e-6, "us": 1e-3, "usecond": 1e-3, "nsecond": 1e-6, "ms": 1.0}.get(row["Metric Unit"], 1e-6)

@@ -212,8 +212,8 @@ static bool run_case(const test_case &c)
     double scale = 1.0 / sqrt((double)c.dim);
     struct backend b = {nullptr, f32 ? DTYPE_F32 : DTYPE_BF16};
     struct attention_args a = {c.batch,      c.seq_q,  c.heads,    c.dim,      c.rotary,     10000.0,   scale,
-                               first_device, q.device, out.device, lse.device, d_out.device, dq.device, 0,
-                               nullptr,      nullptr,  nullptr};
+                               first_device, q.device, out.device, lse.device, d_out.device, dq.device, nullptr,
+                               0,            nullptr,  nullptr,    nullptr};
     struct attention_kv_args kv = {c.batch,
                                    c.heads,
                                    c.dim,

@@ -139,6 +139,7 @@ static void visit_attention(struct visitor *v, int64_t batch, int64_t seq, int64
               .rotary = rotary,
               .memory = memory,
               .documents = documents,
+              .bias = !documents,
           });
 }
 
@@ -169,7 +170,9 @@ static void visit_lookup(struct visitor *v, int64_t rows, int64_t keys, int64_t 
 
 static void visit_classifier(struct visitor *v, int64_t rows, int64_t dim, int64_t vocab, int64_t chunk)
 {
-    visit(v, problem_classifier, (struct problem_shape){.rows = rows, .dim = dim, .vocab = vocab, .chunk = chunk});
+    for (int i = 0; i < 2; i++)
+        visit(v, problem_classifier,
+              (struct problem_shape){.rows = rows, .dim = dim, .vocab = vocab, .chunk = chunk, .accumulate = i});
 }
 
 void problem_each(bool tiny, void (*on_problem)(struct problem *p, void *arg), void *arg)

@@ -16,6 +16,18 @@ static void *put_past(struct kernel_test *k, int64_t n)
     return past;
 }
 
+/* Rows of q | k | v, the bias of the layer that made them added. */
+static void *put_qkv(struct kernel_test *k, const struct problem *p)
+{
+    const int64_t n = p->input_n[0], width = 3 * p->shape.heads * p->shape.head_dim;
+    double *rows = calloc((size_t)n, sizeof *rows);
+    for (int64_t i = 0; i < n; i++)
+        rows[i] = p->input[0][i] + (p->shape.bias ? p->input[1][i % width] : 0);
+    void *qkv = kernel_test_put(k, rows, n);
+    free(rows);
+    return qkv;
+}
+
 static void run_attention(struct kernel_test *k, const struct problem *p, double *const *output,
                           double *const *gradient)
 {
@@ -29,7 +41,7 @@ static void run_attention(struct kernel_test *k, const struct problem *p, double
         .rotary_base = 10000,
         .scale = 0.6,
         .first = p->ints ? kernel_test_ints(k, p->ints, s->batch * s->seq) : NULL,
-        .qkv = kernel_test_put(k, p->input[0], p->input_n[0]),
+        .qkv = put_qkv(k, p),
         .out = kernel_test_poison(k, p->output_n[0]),
         .lse = kernel_test_poison(k, s->batch * s->heads * s->seq),
     };
@@ -46,17 +58,22 @@ static void run_attention(struct kernel_test *k, const struct problem *p, double
     a.d_out = kernel_test_put(k, p->weight[0], p->output_n[0]);
     a.d_qkv = kernel_test_poison(k, p->input_n[0]);
     a.d_kv = s->memory ? kernel_test_poison(k, keys) : NULL;
+    a.d_bias = s->bias ? kernel_test_fill(k, p->start, p->input_n[1]) : NULL;
     k->ops->attention_backward(k->backend, &a);
     kernel_test_get(k, a.d_qkv, p->input_n[0], gradient[0]);
+    if (s->bias)
+        kernel_test_get(k, a.d_bias, p->input_n[1], gradient[1]);
 }
 
 void problem_attention(struct problem *p, struct draw *d)
 {
     const struct problem_shape *s = &p->shape;
-    snprintf(p->name, sizeof p->name, "attention %lldx%lld, %lld heads of %lld, rotary %lld, memory %lld%s",
+    snprintf(p->name, sizeof p->name, "attention %lldx%lld, %lld heads of %lld, rotary %lld, memory %lld%s%s",
              (long long)s->batch, (long long)s->seq, (long long)s->heads, (long long)s->head_dim, (long long)s->rotary,
-             (long long)s->memory, s->documents ? ", documents" : "");
+             (long long)s->memory, s->documents ? ", documents" : "", s->bias ? ", bias" : "");
     problem_input(p, d, "qkv", s->batch * s->seq * 3 * s->heads * s->head_dim, 1, false);
+    if (s->bias)
+        problem_input(p, d, "bias", 3 * s->heads * s->head_dim, 0.5, true);
     problem_output(p, d, s->batch * s->seq * s->heads * s->head_dim);
     if (s->documents) {
         p->ints = calloc((size_t)(s->batch * s->seq), sizeof *p->ints);

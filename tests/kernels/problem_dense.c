@@ -183,6 +183,7 @@ static void run_linear(struct kernel_test *k, const struct problem *p, double *c
         .dx = gradient_buffer(k, p, 0),
         .dx_accumulate = s->accumulate,
         .d_w = gradient_buffer(k, p, 1),
+        .d_w_overwrite = !p->accumulated[1],
         .d_bias = s->bias ? gradient_buffer(k, p, 2) : NULL,
     };
     k->ops->linear_backward(k->backend, &b);
@@ -198,7 +199,7 @@ void problem_linear(struct problem *p, struct draw *d)
     snprintf(p->name, sizeof p->name, "linear %lldx%lld to %lld%s", (long long)s->rows, (long long)s->dim,
              (long long)s->width, s->bias ? " bias" : "");
     problem_input(p, d, "x", s->rows * s->dim, 1, s->accumulate);
-    problem_input(p, d, "w", s->width * s->dim, 1, true);
+    problem_input(p, d, "w", s->width * s->dim, 1, s->accumulate);
     if (s->bias)
         problem_input(p, d, "bias", s->width, 1, true);
     problem_output(p, d, s->rows * s->width);
@@ -240,6 +241,7 @@ static void run_ffn(struct kernel_test *k, const struct problem *p, double *cons
         .dx = gradient_buffer(k, p, 0),
         .dx_accumulate = s->accumulate,
         .d_w = gradient_buffer(k, p, 1),
+        .d_w_overwrite = !p->accumulated[1],
         .d_bias = s->bias ? gradient_buffer(k, p, 2) : NULL,
     };
     ops->ffn_up_backward(k->backend, &b);
@@ -257,7 +259,7 @@ void problem_ffn(struct problem *p, struct draw *d)
              s->act.p, (long long)s->rows, (long long)s->dim, (long long)s->width, s->gated ? " gated" : "",
              s->bias ? " bias" : "", s->composed ? " composed" : "");
     problem_input(p, d, "x", s->rows * s->dim, 0.7, s->accumulate);
-    problem_input(p, d, "w", out * s->dim, 0.5, true);
+    problem_input(p, d, "w", out * s->dim, 0.5, s->accumulate);
     if (s->bias)
         problem_input(p, d, "bias", out, 1, true);
     problem_output(p, d, s->rows * s->width);
@@ -282,6 +284,7 @@ static void run_classifier(struct kernel_test *k, const struct problem *p, doubl
         .loss_sum = kernel_test_double(k, p->start),
         .dx = gradient ? gradient_buffer(k, p, 0) : NULL,
         .d_w = gradient ? gradient_buffer(k, p, 1) : NULL,
+        .d_w_overwrite = gradient && !p->accumulated[1],
     };
     k->ops->step_begin(k->backend, &(struct step_values){.step = 1, .loss_scale = scale});
     k->ops->classifier(k->backend, &a);
@@ -296,11 +299,11 @@ static void run_classifier(struct kernel_test *k, const struct problem *p, doubl
 void problem_classifier(struct problem *p, struct draw *d)
 {
     const struct problem_shape *s = &p->shape;
-    snprintf(p->name, sizeof p->name, "classifier %lldx%lld of %lld by %lld", (long long)s->rows, (long long)s->dim,
-             (long long)s->vocab, (long long)s->chunk);
+    snprintf(p->name, sizeof p->name, "classifier %lldx%lld of %lld by %lld%s", (long long)s->rows, (long long)s->dim,
+             (long long)s->vocab, (long long)s->chunk, s->accumulate ? " more" : "");
     problem_input(p, d, "x", s->rows * s->dim, 1, false);
     /* Logits of moderate size: next to certainty, softmax - 1 has no digits left in fp32. */
-    problem_input(p, d, "w", s->vocab * s->dim, 0.2, true);
+    problem_input(p, d, "w", s->vocab * s->dim, 0.2, s->accumulate);
     problem_output(p, d, 1);
     p->ints = calloc((size_t)s->rows, sizeof *p->ints);
     for (int64_t i = 0; i < s->rows; i++)

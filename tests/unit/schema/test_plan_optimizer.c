@@ -93,6 +93,53 @@ static void moments_are_what_the_optimizer_keeps(void **state)
     }
 }
 
+static uint64_t gradient_bytes(const struct plan_parameter *t)
+{
+    return up(4 * (uint64_t)(t->rows * t->cols));
+}
+
+/* Gradients with a place of their own: first those that passes add to, from `at` on, then those that a step's first
+ * pass overwrites. Returns their end. */
+static uint64_t check_gradients(const struct plan *p, uint64_t at)
+{
+    for (int overwritten = 0; overwritten < 2; overwritten++) {
+        for (int i = 0; i < p->parameter_count; i++) {
+            const struct plan_parameter *t = &p->parameters[i];
+            if (t->grad_shared || t->grad_overwritten != overwritten)
+                continue;
+            assert_int_equal(t->grad, at);
+            at += gradient_bytes(t);
+        }
+        if (!overwritten)
+            assert_int_equal(p->zeroed_gradients, at - p->bytes.by_class[PLAN_PARAMETERS]);
+    }
+    return at;
+}
+
+/* Zeros are for what passes add to: vectors, look-ups, and what sdpa's operator makes. */
+static void gradients_of_products_need_no_zeros(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        struct spec s = spec_of(OPTIMIZER_ADAMW, 0);
+        s.model.tie_embeddings = tied;
+        s.model.ffn.type = FFN_SDPA;
+        s.model.ffn.sdpa.n = 333;
+        struct plan p = plan_of_spec(&s);
+        assert_true(plan_find_parameter(&p, "layers.1.attn.qkv.weight")->grad_overwritten);
+        assert_true(plan_find_parameter(&p, "layers.1.ffn.down.weight")->grad_overwritten);
+        assert_false(plan_find_parameter(&p, "layers.1.ffn.key.weight")->grad_overwritten);
+        assert_false(plan_find_parameter(&p, "layers.1.ffn.value.weight")->grad_overwritten);
+        assert_false(plan_find_parameter(&p, "layers.1.norm1.weight")->grad_overwritten);
+        assert_int_equal(plan_find_parameter(&p, "embed.weight")->grad_overwritten, tied);
+        if (!tied)
+            assert_true(plan_find_parameter(&p, "head.weight")->grad_overwritten);
+        uint64_t end = check_gradients(&p, p.bytes.by_class[PLAN_PARAMETERS]);
+        assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], end - p.bytes.by_class[PLAN_PARAMETERS]);
+        plan_finish(&p);
+    }
+}
+
 /* One place for the largest matrix, then the vectors' own, and that of a tied embedding. */
 static void fused_gradients_share_one_place(void **state)
 {
@@ -100,14 +147,13 @@ static void fused_gradients_share_one_place(void **state)
     for (int tied = 0; tied < 2; tied++) {
         struct plan p = plan_of(OPTIMIZER_LOMO, 0, tied);
         uint64_t window = up(4 * (tied ? 200 * 40 : 301 * 40)), begin = p.bytes.by_class[PLAN_PARAMETERS];
-        uint64_t at = begin + window;
         for (int i = 0; i < p.parameter_count; i++) {
             const struct plan_parameter *t = &p.parameters[i];
             bool own = t->kind == PARAMETER_VECTOR || (tied && t->kind == PARAMETER_EMBEDDING);
-            assert_int_equal(t->grad, own ? at : begin);
-            at += own ? up(4 * (uint64_t)(t->rows * t->cols)) : 0;
+            assert_int_equal(t->grad_shared, !own);
+            assert_true(own || t->grad == begin);
         }
-        assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], at - begin);
+        assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], check_gradients(&p, begin + window) - begin);
         plan_finish(&p);
     }
 }
@@ -127,7 +173,7 @@ static void gradients_of_one_operator_stand_apart(void **state)
     assert_int_equal(values->grad, begin + each);
     assert_int_equal(plan_find_parameter(&p, "layers.1.ffn.down.weight")->grad, begin);
     for (int i = 0; i < p.parameter_count; i++)
-        own += p.parameters[i].grad_shared ? 0 : up(4 * (uint64_t)(p.parameters[i].rows * p.parameters[i].cols));
+        own += p.parameters[i].grad_shared ? 0 : gradient_bytes(&p.parameters[i]);
     assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], 2 * each + own);
     plan_finish(&p);
 }
@@ -144,15 +190,15 @@ static void segments_keep_their_gradients(void **state)
         s.memory.rmt.bptt = segments;
         struct plan p = plan_of_spec(&s);
         const struct plan_parameter *rmt = plan_find_parameter(&p, "rmt.weight");
-        uint64_t parameters = p.bytes.by_class[PLAN_PARAMETERS], at = parameters;
-        for (int i = 0; segments > 1 && i < p.parameter_count; i++) {
-            assert_int_equal(p.parameters[i].grad, at);
-            at += up(4 * (uint64_t)(p.parameters[i].rows * p.parameters[i].cols));
-        }
-        if (segments > 1)
+        uint64_t parameters = p.bytes.by_class[PLAN_PARAMETERS];
+        if (segments > 1) {
+            for (int i = 0; i < p.parameter_count; i++)
+                assert_false(p.parameters[i].grad_shared);
+            check_gradients(&p, parameters);
             assert_int_equal(p.bytes.by_class[PLAN_GRADIENTS], parameters);
-        else
+        } else {
             assert_true(rmt->grad == parameters && rmt->grad_shared);
+        }
         plan_finish(&p);
     }
 }
@@ -249,6 +295,7 @@ int main(void)
         cmocka_unit_test(moments_are_what_the_optimizer_keeps),
         cmocka_unit_test(fused_gradients_share_one_place),
         cmocka_unit_test(gradients_of_one_operator_stand_apart),
+        cmocka_unit_test(gradients_of_products_need_no_zeros),
         cmocka_unit_test(segments_keep_their_gradients),
         cmocka_unit_test(looked_up_rows_are_embeddings),
         cmocka_unit_test(stacked_matrices_are_told_apart),

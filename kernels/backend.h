@@ -52,6 +52,7 @@ struct backend_options {
     enum dtype storage;
     int threads;            /* CPU: size of the OpenMP team, >= 1 */
     size_t workspace_bytes; /* scratch for all operators, see plan.h */
+    size_t branch_bytes;    /* of those, for what runs beside others between branches_begin and branches_end */
 };
 
 struct step_values {
@@ -416,6 +417,13 @@ struct backend_ops {
     void (*step_begin)(struct backend *b, const struct step_values *values);
     void (*step_end)(struct backend *b);
     int (*step_wait)(struct backend *b, struct err *err);
+
+    /* Two lists of operators that neither read nor write what the other writes: the first stands between begin and
+     * next, the second between next and end. A backend that was given branch_bytes may run them beside each other. They
+     * do not nest. Composed default: nothing, the one runs after the other. */
+    void (*branches_begin)(struct backend *b);
+    void (*branches_next)(struct backend *b);
+    void (*branches_end)(struct backend *b);
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);

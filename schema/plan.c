@@ -18,7 +18,8 @@ const struct plan_device plan_device_cpu = {
 
 /* Workspace: twice 32 MiB for cuBLASLt, the rest for the operators; a position takes its share of the sort that the
  * embedding's backward needs and of the classifier's losses, a position and head the attention's row sums, a key of an
- * sdpa layer its gradient before it is added. The context
+ * sdpa layer its gradient before it is added. Branches: 32 MiB twice more; beyond so many positions each of a layer's
+ * kernels fills the GPU. The context
  * is what the driver and the libraries were seen to take on an H200 with CUDA 13. */
 struct plan_device plan_device_cuda(size_t storage_bytes)
 {
@@ -30,6 +31,9 @@ struct plan_device plan_device_cuda(size_t storage_bytes)
         .workspace_head_bytes = 8,
         .workspace_key_bytes = storage_bytes,
         .logits_bytes = UINT64_C(1) << 30,
+        .branch_positions = 16384,
+        .branch_bytes = UINT64_C(72) << 20,
+        .branch_row_bytes = 64,
         .context_bytes = UINT64_C(528) << 20,
     };
 }
@@ -367,6 +371,8 @@ int plan_make(const struct spec *s, int64_t vocab, const struct plan_device *dev
     };
     memcpy(p.bytes.by_class, l.by_class, sizeof(l.by_class));
     p.zeroed_gradients = l.zeroed_gradients;
+    p.branch_workspace = l.branch_workspace;
+    p.branches = l.branches;
     p.bytes.by_class[PLAN_WORKSPACE] = l.workspace;
     p.bytes.arena = l.end;
     p.bytes.context = device->context_bytes;

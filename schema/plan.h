@@ -74,6 +74,10 @@ struct plan_device {
     uint64_t workspace_key_bytes;  /* and for each element of an sdpa layer's keys and values */
     uint64_t logits_bytes;         /* room for the logits of a chunk of rows */
     uint64_t context_bytes;        /* what the device's driver and libraries take beside */
+    /* Up to so many positions of a micro-batch a parallel block's attention and feed-forward layer run beside each other,
+     * and take another workspace: whatever the shape, and for each position beside what follows from the width. */
+    int64_t branch_positions;
+    uint64_t branch_bytes, branch_row_bytes;
     int64_t micro_batch_limit;     /* auto takes no more: the device had no room for a larger one; 0: none */
 };
 
@@ -86,6 +90,8 @@ struct plan {
     int parameter_count, buffer_count;
     struct plan_parameter *parameters;
     struct plan_buffer *buffers;
+    bool branches;             /* a block's attention and feed-forward layer run beside each other */
+    uint64_t branch_workspace; /* bytes: the part of the workspace that is there for that */
     uint64_t zeroed_gradients; /* bytes: gradients that passes add to; those that are overwritten stand behind them */
     int64_t vocab;
     int64_t d_ff;   /* width of the feed-forward layer after ffn.match: of all units; keys of sdpa */

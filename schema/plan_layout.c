@@ -253,6 +253,25 @@ static void place_buffer(struct plan_layout *l, int64_t layer, const char *name,
     l->end = add(l, l->end, aligned);
 }
 
+/* Not where one branch needs what the other has: a shared place for gradients, one memory's scratch. */
+static bool has_branches(const struct plan_layout *l, uint64_t rows)
+{
+    const struct plan_shape *s = l->shape;
+    return s->parallel && rows <= (uint64_t)l->device->branch_positions && !s->optimizer->fused && s->segments == 1 &&
+           s->xl_eval_len == 0;
+}
+
+/* For attention, as the feed-forward layer takes the other one: row sums and sums of tiles for each position, a table of
+ * angles. */
+static uint64_t branch_workspace(struct plan_layout *l, uint64_t rows)
+{
+    const struct plan_shape *s = l->shape;
+    const struct plan_device *d = l->device;
+    uint64_t row = add(l, d->branch_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));
+    row = add(l, row, add(l, (uint64_t)s->dim, multiply(l, 4, (uint64_t)s->head_dim)));
+    return l->branches ? align(l, add(l, d->branch_bytes, multiply(l, rows, row))) : 0;
+}
+
 /* One part for each segment of a window. */
 static void place_parts(struct plan_layout *l, int64_t layer, const char *name, uint64_t bytes)
 {
@@ -349,6 +368,7 @@ void plan_layout_buffers(struct plan_layout *l)
 {
     const struct plan_shape *s = l->shape;
     uint64_t rows = multiply(l, (uint64_t)s->micro_batch, (uint64_t)s->run);
+    l->branches = has_branches(l, rows);
     for (int64_t i = 0; i < s->layers; i++)
         place_layer(l, i, rows);
     place_layer(l, SHARED, rows);
@@ -365,6 +385,10 @@ void plan_layout_buffers(struct plan_layout *l)
         place_rows(l, SHARED, "d_kv",
                    multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->ffn.scratch > 3 * s->dim ? s->ffn.scratch : 3 * s->dim);
+    if (l->branches) {
+        place_rows(l, SHARED, "d_attn", rows, s->dim);
+        place_rows(l, SHARED, "d_qkv", rows, 3 * s->dim);
+    }
 
     if (s->optimizer->orthogonal)
         place_buffer(l, SHARED, "orthogonal", PLAN_ACTIVATIONS, l->orthogonal_bytes);
@@ -400,5 +424,7 @@ void plan_layout_buffers(struct plan_layout *l)
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));
     uint64_t keys = multiply(l, multiply(l, d->workspace_key_bytes, 2 * (uint64_t)s->dim), (uint64_t)s->ffn.keys);
-    l->workspace = align(l, add(l, add(l, d->workspace_bytes, keys), multiply(l, rows, row)));
+    l->branch_workspace = branch_workspace(l, rows);
+    l->workspace = add(l, align(l, add(l, add(l, d->workspace_bytes, keys), multiply(l, rows, row))),
+                       l->branch_workspace);
 }

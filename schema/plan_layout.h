@@ -37,7 +37,8 @@ struct plan_layout {
     uint64_t window_bytes;     /* the one place of matrices' gradients, where they share it */
     uint64_t window_end;       /* in it, of the newest gradient */
     uint64_t orthogonal_bytes; /* of the largest matrix's Newton-Schulz iteration */
-    uint64_t workspace;
+    bool branches;
+    uint64_t workspace, branch_workspace; /* the latter's bytes are among the former's */
     uint64_t by_class[PLAN_CLASSES];
     uint64_t end; /* of the arena so far */
     int64_t logit_rows;

@@ -76,13 +76,14 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
                               void *scratch)
 {
     struct attention_args a = attention_of(m, layer);
-    linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, scratch);
-    a.d_out = scratch;
-    a.d_qkv = m->wide_rows;
+    void *d_attn = m->d_attn ? m->d_attn : scratch;
+    linear_gradient(m, &layer->attn_out, layer->attn_rows, d_out, d_attn);
+    a.d_out = d_attn;
+    a.d_qkv = m->d_qkv ? m->d_qkv : m->wide_rows;
     a.d_bias = layer->qkv_bias_grad;
     a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
     if (!m->measuring)
         remember(m, layer);
-    linear_gradient(m, &layer->qkv, x, m->wide_rows, dx);
+    linear_gradient(m, &layer->qkv, x, a.d_qkv, dx);
 }

@@ -67,7 +67,8 @@ static int make_model(struct loaded_run *r, int threads, struct err *err)
     struct backend *b = NULL;
     const struct backend_options options = {.storage = r->device.storage,
                                             .threads = threads > 0 ? threads : (int)r->spec.resources.cpus,
-                                            .workspace_bytes = r->plan.bytes.by_class[PLAN_WORKSPACE]};
+                                            .workspace_bytes = r->plan.bytes.by_class[PLAN_WORKSPACE],
+                                            .branch_bytes = r->plan.branch_workspace};
     int rc = backend_open(r->device.backend, &options, &b, err);
     if (rc != 0)
         return rc;

@@ -171,6 +171,10 @@ static void find_segment(struct finder *f, struct model_segment *s)
 static void find_memories(struct finder *f)
 {
     struct model *m = f->m;
+    if (m->plan->branches) {
+        m->d_attn = finder_buffer(f, "shared.d_attn");
+        m->d_qkv = finder_buffer(f, "shared.d_qkv");
+    }
     if (m->plan->pause_rows > 0) {
         m->pause = finder_weight(f, "pause.weight");
         m->pauses = finder_buffer(f, "pauses");

@@ -87,6 +87,7 @@ struct model {
     struct norm_site final_norm;
     void *stream_rows, *branch_rows[2], *wide_rows;
     void *rmt_state, *rmt_eval_state; /* [train.batch*rmt_tokens,d] what comes next into a row's memory */
+    void *d_qkv, *d_attn;             /* [rows,3d], [rows,d] of attention, where it runs beside others; or NULL */
     void *d_memory;                   /* [batch*rmt_tokens,d] gradient of a segment's memory */
     void *d_kv;                       /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
@@ -172,8 +173,8 @@ bool model_gradients_begin(const struct model *m);
  * fused optimizer takes the gradient here, in the segment that is the last to add to it. */
 void model_gradient_done(struct model *m, const struct weight *weight);
 
-/* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch. mix is forward
- * without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an
+/* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch, and wide_rows is
+ * overwritten too, unless there are d_attn and d_qkv in place of these two. mix is forward without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an
  * evaluation, backward's in training. */
 void block_attention_mix(struct model *m, struct model_layer *layer, const void *x);
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out);

@@ -184,7 +184,11 @@ static int open_backend(struct trainer *t, struct err *err)
         return rc;
     t->blame = END_BACKEND_ERROR;
     const struct backend_options options = {
-        .storage = t->device.storage, .threads = t->threads, .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE]};
+        .storage = t->device.storage,
+        .threads = t->threads,
+        .workspace_bytes = t->plan.bytes.by_class[PLAN_WORKSPACE],
+        .branch_bytes = t->plan.branch_workspace,
+    };
     rc = device_failed(t, backend_open(t->device.backend, &options, &t->backend, err), err);
     if (rc == 0)
         t->peak_flops = t->backend->ops->peak_flops(t->backend);

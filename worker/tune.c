@@ -106,7 +106,11 @@ int tune_run(const char *spec_path, const char *home, const char *table, FILE *o
     if (rc != 0)
         return rc;
     const struct backend_options options = {
-        .storage = device.storage, .threads = 1, .workspace_bytes = plan.bytes.by_class[PLAN_WORKSPACE]};
+        .storage = device.storage,
+        .threads = 1,
+        .workspace_bytes = plan.bytes.by_class[PLAN_WORKSPACE],
+        .branch_bytes = plan.branch_workspace,
+    };
     rc = backend_open(device.backend, &options, &backend, err);
     if (rc == 0 && !backend->ops->tune) {
         rc = err_set(err, ERR_UNAVAILABLE, "the %s backend has nothing to tune: its algorithms follow from the shapes",

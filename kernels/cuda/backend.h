@@ -10,21 +10,21 @@
 struct cuda_backend {
     struct backend base;
     struct backend_ops ops;         /* base.ops points here */
-    cudaStream_t stream;            /* the lane 0 */
-    cudaStream_t lanes[CUDA_LANES]; /* streams of their own from 1 on */
-    cudaEvent_t forked, joined[CUDA_LANES];
-    int lane;
+    cudaStream_t stream; /* lane 0 of branch 0 */
+    cudaStream_t lanes[CUDA_BRANCHES][CUDA_LANES];
+    cudaEvent_t forked[CUDA_BRANCHES], joined[CUDA_BRANCHES][CUDA_LANES];
+    int branch, lane;
     char kind[128], libraries[160];
     int multiprocessors, capability;
     double peak_flops;
     struct cuda_health health;
 
     void *arena;
-    unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', the step's values */
+    unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', a branch, the step's values */
     uint64_t kept_key;
     size_t kept_bytes; /* 0: nothing is kept yet */
-    unsigned char *scratch;
-    size_t scratch_bytes;
+    unsigned char *scratch[CUDA_BRANCHES]; /* the operators', a branch */
+    size_t scratch_bytes[CUDA_BRANCHES];   /* the second's may be 0: then there is one branch */
     struct cuda_step_values *values;
     struct cuda_gemm_state *gemms;
     struct cuda_steps steps;

@@ -47,15 +47,23 @@ void cuda_check(struct backend *b, const char *operator_name)
 cudaStream_t cuda_stream(struct backend *b)
 {
     const struct cuda_backend *c = (const struct cuda_backend *)b;
-    return c->lanes[c->lane];
+    return c->lanes[c->branch][c->lane];
+}
+
+/* `other` waits for what `stream` has to do now. */
+static void follow(struct cuda_backend *c, cudaStream_t other, cudaStream_t stream, cudaEvent_t event, const char *what)
+{
+    cuda_ok(c, cudaEventRecord(event, stream), what);
+    cuda_ok(c, cudaStreamWaitEvent(other, event, 0), what);
 }
 
 void cuda_lanes_fork(struct backend *b)
 {
     struct cuda_backend *c = (struct cuda_backend *)b;
-    cuda_ok(c, cudaEventRecord(c->forked, c->stream), "fork");
+    cudaStream_t *lanes = c->lanes[c->branch];
+    cuda_ok(c, cudaEventRecord(c->forked[c->branch], lanes[0]), "fork");
     for (int i = 1; i < CUDA_LANES; i++)
-        cuda_ok(c, cudaStreamWaitEvent(c->lanes[i], c->forked, 0), "fork");
+        cuda_ok(c, cudaStreamWaitEvent(lanes[i], c->forked[c->branch], 0), "fork");
 }
 
 void cuda_lane(struct backend *b, int lane)
@@ -63,9 +71,10 @@ void cuda_lane(struct backend *b, int lane)
     ((struct cuda_backend *)b)->lane = lane;
 }
 
-int cuda_current_lane(const struct backend *b)
+int cuda_gemm_lane(const struct backend *b)
 {
-    return ((const struct cuda_backend *)b)->lane;
+    const struct cuda_backend *c = (const struct cuda_backend *)b;
+    return c->branch * CUDA_GEMM_LANES + c->lane;
 }
 
 /* After an error too: a capture must end with all its streams joined. */
@@ -73,10 +82,31 @@ void cuda_lanes_join(struct backend *b)
 {
     struct cuda_backend *c = (struct cuda_backend *)b;
     c->lane = 0;
-    for (int i = 1; i < CUDA_LANES; i++) {
-        cuda_ok(c, cudaEventRecord(c->joined[i], c->lanes[i]), "join");
-        cuda_ok(c, cudaStreamWaitEvent(c->stream, c->joined[i], 0), "join");
-    }
+    for (int i = 1; i < CUDA_LANES; i++)
+        follow(c, c->lanes[c->branch][0], c->lanes[c->branch][i], c->joined[c->branch][i], "join");
+}
+
+/* The branch that comes first takes the lanes and the workspace that are there for it; what was enqueued so far comes
+ * before both. */
+void cuda_branches_begin(struct backend *b)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    if (c->scratch_bytes[1] == 0)
+        return;
+    follow(c, c->lanes[1][0], c->stream, c->forked[0], "branches");
+    c->branch = 1;
+}
+
+void cuda_branches_next(struct backend *b)
+{
+    ((struct cuda_backend *)b)->branch = 0;
+}
+
+void cuda_branches_end(struct backend *b)
+{
+    struct cuda_backend *c = (struct cuda_backend *)b;
+    if (c->scratch_bytes[1] > 0)
+        follow(c, c->stream, c->lanes[1][0], c->joined[1][0], "branches");
 }
 
 bool cuda_failed(const struct backend *b)
@@ -87,10 +117,11 @@ bool cuda_failed(const struct backend *b)
 void *cuda_workspace(struct backend *b, size_t bytes)
 {
     struct cuda_backend *c = (struct cuda_backend *)b;
-    if (bytes <= c->scratch_bytes)
-        return c->scratch;
+    const size_t there = c->scratch_bytes[c->branch];
+    if (bytes <= there)
+        return c->scratch[c->branch];
     char text[128];
-    snprintf(text, sizeof text, "this shape needs %zu bytes of workspace, there are %zu", bytes, c->scratch_bytes);
+    snprintf(text, sizeof text, "this shape needs %zu bytes of workspace, there are %zu", bytes, there);
     cuda_fail(b, ERR_TOO_LARGE, c->operator_name, text);
     return NULL;
 }
@@ -103,12 +134,13 @@ void *cuda_keep(struct backend *b, uint64_t key, size_t bytes, bool *fresh)
         c->kept_key = key;
         c->kept_bytes = bytes;
     }
-    return c->kept_bytes >= bytes && c->kept_key == key ? c->scratch - CUDA_KEPT_BYTES : NULL;
+    return c->kept_bytes >= bytes && c->kept_key == key ? c->scratch[0] - CUDA_KEPT_BYTES : NULL;
 }
 
 size_t cuda_workspace_size(const struct backend *b)
 {
-    return ((const struct cuda_backend *)b)->scratch_bytes;
+    const struct cuda_backend *c = (const struct cuda_backend *)b;
+    return c->scratch_bytes[c->branch];
 }
 
 const struct cuda_step_values *cuda_values(struct backend *b)
@@ -188,14 +220,15 @@ static void cuda_close(struct backend *b)
     cuda_gemm_destroy(c->gemms);
     cudaFree(c->arena);
     cudaFree(c->workspace);
-    for (int i = 0; i < CUDA_LANES; i++) {
-        if (c->lanes[i])
-            cudaStreamDestroy(c->lanes[i]);
-        if (c->joined[i])
-            cudaEventDestroy(c->joined[i]);
+    for (int i = 0; i < CUDA_BRANCHES * CUDA_LANES; i++) {
+        const int branch = i / CUDA_LANES, lane = i % CUDA_LANES;
+        if (c->lanes[branch][lane])
+            cudaStreamDestroy(c->lanes[branch][lane]);
+        if (c->joined[branch][lane])
+            cudaEventDestroy(c->joined[branch][lane]);
+        if (lane == 0 && c->forked[branch])
+            cudaEventDestroy(c->forked[branch]);
     }
-    if (c->forked)
-        cudaEventDestroy(c->forked);
     free(c);
 }
 
@@ -270,32 +303,38 @@ static int cuda_probe(struct backend_device *out, struct err *err)
     return 0;
 }
 
-static int take_memory(struct cuda_backend *c, size_t workspace_bytes, struct err *err)
+static int take_memory(struct cuda_backend *c, const struct backend_options *options, struct err *err)
 {
-    const size_t before = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE + CUDA_KEPT_BYTES, least = before + 2 * ALIGNMENT;
-    if (workspace_bytes < least)
-        return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least,
-                       workspace_bytes);
-    cudaError_t rc = cudaMalloc((void **)&c->workspace, workspace_bytes);
+    const size_t gemms = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE, all = options->workspace_bytes;
+    const size_t branch = options->branch_bytes > gemms ? (options->branch_bytes - gemms) / ALIGNMENT * ALIGNMENT : 0;
+    const size_t before = gemms + (branch > 0 ? gemms : 0) + CUDA_KEPT_BYTES, least = before + branch + 2 * ALIGNMENT;
+    if (all < least)
+        return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least, all);
+    cudaError_t rc = cudaMalloc((void **)&c->workspace, all);
     if (rc != cudaSuccess)
         return err_set(err, rc == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
-                       "%.1f MiB of workspace are not to be had on the GPU: %s", (double)workspace_bytes / 0x1p20,
+                       "%.1f MiB of workspace are not to be had on the GPU: %s", (double)all / 0x1p20,
                        cudaGetErrorString(rc));
-    c->scratch = c->workspace + before;
-    c->scratch_bytes = (workspace_bytes - before - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-    c->values = (struct cuda_step_values *)(void *)(c->scratch + c->scratch_bytes);
+    c->scratch[0] = c->workspace + before;
+    c->scratch_bytes[0] = (all - before - branch - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    c->scratch[1] = c->scratch[0] + c->scratch_bytes[0];
+    c->scratch_bytes[1] = branch;
+    c->values = (struct cuda_step_values *)(void *)(c->scratch[1] + branch);
     return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
 }
 
 static cudaError_t make_lanes(struct cuda_backend *c)
 {
-    cudaError_t rc = cudaEventCreateWithFlags(&c->forked, cudaEventDisableTiming);
-    for (int i = 0; i < CUDA_LANES && rc == cudaSuccess; i++) {
-        rc = cudaStreamCreateWithFlags(&c->lanes[i], cudaStreamNonBlocking);
+    cudaError_t rc = cudaSuccess;
+    for (int i = 0; i < CUDA_BRANCHES * CUDA_LANES && rc == cudaSuccess; i++) {
+        const int branch = i / CUDA_LANES, lane = i % CUDA_LANES;
+        rc = cudaStreamCreateWithFlags(&c->lanes[branch][lane], cudaStreamNonBlocking);
         if (rc == cudaSuccess)
-            rc = cudaEventCreateWithFlags(&c->joined[i], cudaEventDisableTiming);
+            rc = cudaEventCreateWithFlags(&c->joined[branch][lane], cudaEventDisableTiming);
+        if (rc == cudaSuccess && lane == 0)
+            rc = cudaEventCreateWithFlags(&c->forked[branch], cudaEventDisableTiming);
     }
-    c->stream = c->lanes[0];
+    c->stream = c->lanes[0][0];
     return rc;
 }
 
@@ -328,7 +367,7 @@ static int set_up(struct cuda_backend *c, const struct backend_options *options,
         return err_set(err, started == cudaErrorMemoryAllocation ? ERR_NO_MEMORY : ERR_UNAVAILABLE,
                        "%s does not start: %s", properties.name, cudaGetErrorString(started));
     describe(c, &properties);
-    rc = take_memory(c, options->workspace_bytes, err);
+    rc = take_memory(c, options, err);
     if (rc == 0)
         rc = cuda_steps_init(&c->steps, err);
     if (rc != 0)

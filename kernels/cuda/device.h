@@ -40,14 +40,21 @@ void cuda_fail(struct backend *b, enum err_code code, const char *operator_name,
 const struct cuda_step_values *cuda_values(struct backend *b); /* device memory */
 
 /* Lanes: for parts of one operator that do not wait for each other and are too small to fill the GPU alone. Lane 0 is
- * the backend's stream. fork: all lanes wait for what was enqueued so far; lane: what follows goes there; join: lane 0
+ * the stream in work. fork: all lanes wait for what was enqueued so far; lane: what follows goes there; join: lane 0
  * waits for the others and is chosen again. An operator that forks joins before it returns. Matrix products go to lanes
- * 0 and 1, which have a workspace of cuBLASLt's each; cuda_workspace() is one for all lanes. */
-enum { CUDA_LANES = 3, CUDA_GEMM_LANES = 2 };
+ * 0 and 1; cuda_workspace() is one for all lanes.
+ *
+ * Branches (struct backend_ops): each has lanes and a workspace of its own, the second those that are there anyway.
+ */
+enum { CUDA_LANES = 3, CUDA_GEMM_LANES = 2, CUDA_BRANCHES = 2 };
 void cuda_lanes_fork(struct backend *b);
 void cuda_lane(struct backend *b, int lane);
 void cuda_lanes_join(struct backend *b);
-int cuda_current_lane(const struct backend *b);
+/* Which of cuBLASLt's workspaces is the lane's: below CUDA_BRANCHES * CUDA_GEMM_LANES. */
+int cuda_gemm_lane(const struct backend *b);
+void cuda_branches_begin(struct backend *b);
+void cuda_branches_next(struct backend *b);
+void cuda_branches_end(struct backend *b);
 int cuda_multiprocessors(const struct backend *b);
 int cuda_compute_capability(const struct backend *b); /* 90 for 9.0 */
 

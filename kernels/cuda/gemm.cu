@@ -105,7 +105,7 @@ static bool allowed(const struct gemm_plan *plan, const cublasLtMatmulAlgo_t *al
 
 int gemm_candidates(const struct cuda_gemm_state *g, struct gemm_plan *plan, cublasLtMatmulAlgo_t *out, int room)
 {
-    enum { ASKED = 32 };
+    enum { ASKED = 64 };
     const struct gemm_key *k = &plan->key;
     cublasLtMatmulPreferenceOpaque_t preference;
     cublasLtMatmulHeuristicResult_t found[ASKED];
@@ -218,7 +218,7 @@ void cuda_gemm_run(struct backend *b, const struct cuda_gemm *p, const char *ope
     if (plan && plan->simt)
         gemm_simt(&key, p->a, p->b, p->c, p->bias, cuda_stream(b));
     else if (plan)
-        s = gemm_launch(g, plan, &plan->algorithm, p->a, p->b, p->c, p->bias, cuda_current_lane(b), cuda_stream(b));
+        s = gemm_launch(g, plan, &plan->algorithm, p->a, p->b, p->c, p->bias, cuda_gemm_lane(b), cuda_stream(b));
     cudaThreadExchangeStreamCaptureMode(&mode);
     if (!plan) {
         cuda_fail(b, ERR_NO_MEMORY, operator_name, "no memory for the plan of a matrix product");

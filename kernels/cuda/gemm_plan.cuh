@@ -47,7 +47,7 @@ struct gemm_table {
 
 struct cuda_gemm_state {
     cublasLtHandle_t handle;
-    unsigned char *workspace; /* CUDA_GEMM_LANES times workspace_bytes */
+    unsigned char *workspace; /* for each of cuda_gemm_lane()'s, workspace_bytes */
     size_t workspace_bytes;
     char device[128], version[24], versions[96];
     struct gemm_table table;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALGORITHMS = 16, ROUNDS = 5, FLUSH_BYTES = 192 << 20, ROUND_MS = 8, MOST_RUNS = 200 };
+enum { ALGORITHMS = 32, ROUNDS = 5, FLUSH_BYTES = 192 << 20, ROUND_MS = 8, MOST_RUNS = 200 };
 
 struct bench {
     cudaStream_t stream;

@@ -17,6 +17,21 @@
         cuda_call((struct cuda_backend *)b, run_##name, #name, &copy, sizeof copy);                                    \
     }
 
+/* Of nothing but the order in which operators run. */
+#define SWITCH(name)                                                                                                   \
+    static void run_##name(struct backend *b, const void *args)                                                        \
+    {                                                                                                                  \
+        (void)args;                                                                                                    \
+        cuda_##name(b);                                                                                                \
+    }                                                                                                                  \
+    static void call_##name(struct backend *b)                                                                         \
+    {                                                                                                                  \
+        cuda_call((struct cuda_backend *)b, run_##name, #name, "", 0);                                                 \
+    }
+
+SWITCH(branches_begin)
+SWITCH(branches_next)
+SWITCH(branches_end)
 OPERATOR(embed_forward, embed_args)
 OPERATOR(embed_backward, embed_args)
 OPERATOR(put_rows, rows_args)
@@ -62,6 +77,9 @@ void cuda_fill(struct backend_ops *ops)
     ops->download = cuda_download;
     ops->zero = cuda_zero;
     ops->sync = cuda_sync;
+    ops->branches_begin = call_branches_begin;
+    ops->branches_next = call_branches_next;
+    ops->branches_end = call_branches_end;
     ops->embed_forward = call_embed_forward;
     ops->embed_backward = call_embed_backward;
     ops->put_rows = call_put_rows;

@@ -284,7 +284,7 @@ static float *take(float **next, int64_t n)
 static int measure_operators(int threads, int repeat, double ms[OPERATORS], char kind[32], struct err *err)
 {
     struct step s = {0};
-    const struct backend_options options = {DTYPE_F32, threads, 32 << 20};
+    const struct backend_options options = {.storage = DTYPE_F32, .threads = threads, .workspace_bytes = 32 << 20};
     int rc = backend_open("cpu", &options, &s.b, err);
     if (rc)
         return rc;

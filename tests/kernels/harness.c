@@ -9,7 +9,8 @@ enum { ARENA_BYTES = 16 << 20, WORKSPACE_BYTES = 32 << 20 };
 
 void kernel_test_open(struct kernel_test *k, int isa, int threads)
 {
-    const struct backend_options options = {isa < 0 ? DTYPE_F64 : DTYPE_F32, threads, WORKSPACE_BYTES};
+    const struct backend_options options = {
+        .storage = isa < 0 ? DTYPE_F64 : DTYPE_F32, .threads = threads, .workspace_bytes = WORKSPACE_BYTES};
     struct err err = {0};
     int rc = isa < 0 ? backend_open("cpu-fp64", &options, &k->backend, &err)
                      : cpu_open_isa(&cpu_isas[isa], &options, &k->backend, &err);

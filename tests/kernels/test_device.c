@@ -10,7 +10,7 @@ static void test_open(void **state)
     (void)state;
     struct err err = {0};
     struct backend *b = NULL;
-    struct backend_options options = {DTYPE_F32, 2, 1 << 20};
+    struct backend_options options = {.storage = DTYPE_F32, .threads = 2, .workspace_bytes = 1 << 20};
     assert_int_equal(backend_open("cpu", &options, &b, &err), 0);
     assert_string_equal(b->ops->name, "cpu");
     assert_memory_equal(b->ops->device_kind(b), "cpu-", 4);
@@ -32,7 +32,7 @@ static void test_open(void **state)
     options.storage = DTYPE_F32;
     options.threads = 0;
     assert_int_equal(backend_open("cpu", &options, &b, &err), -ERR_INVALID);
-    options = (struct backend_options){DTYPE_F32, 1, (size_t)-1};
+    options = (struct backend_options){.storage = DTYPE_F32, .threads = 1, .workspace_bytes = (size_t)-1};
     assert_int_equal(backend_open("cpu", &options, &b, &err), -ERR_NO_MEMORY);
     assert_null(b);
 }
@@ -74,7 +74,7 @@ static void test_shapes_that_do_not_fit(void **state)
     (void)state;
     struct err err = {0};
     struct backend *b;
-    const struct backend_options options = {DTYPE_F32, 4, 64 << 10};
+    const struct backend_options options = {.storage = DTYPE_F32, .threads = 4, .workspace_bytes = 64 << 10};
     assert_int_equal(backend_open("cpu", &options, &b, &err), 0);
     float none = 0;
     struct attention_args a = {.batch = 1,
@@ -109,7 +109,7 @@ static void test_small_workspace(void **state)
     for (int run = 0; run < 2; run++) {
         struct err err = {0};
         struct backend *b;
-        const struct backend_options options = {DTYPE_F32, 3, run ? (256 << 10) : (32 << 20)};
+        const struct backend_options options = {.storage = DTYPE_F32, .threads = 3, .workspace_bytes = run ? (256 << 10) : (32 << 20)};
         assert_int_equal(backend_open("cpu", &options, &b, &err), 0);
         struct draw d = {7};
         for (int i = 0; i < N; i++)

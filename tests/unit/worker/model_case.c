@@ -79,12 +79,19 @@ static void draw_inputs(struct model_case *c)
 
 void case_open(struct model_case *c, const struct spec *spec, int64_t vocab, const char *backend, int threads)
 {
+    case_open_branches(c, spec, vocab, backend, threads, 0);
+}
+
+void case_open_branches(struct model_case *c, const struct spec *spec, int64_t vocab, const char *backend, int threads,
+                        int64_t branch_positions)
+{
     struct err err = {0};
     size_t size = strcmp(backend, "cpu-fp64") == 0 ? 8 : 4;
     struct plan_device device = {.storage_bytes = size,
                                  .wide_bytes = size,
                                  .workspace_bytes = plan_device_cpu.workspace_bytes,
-                                 .logits_bytes = plan_device_cpu.logits_bytes};
+                                 .logits_bytes = plan_device_cpu.logits_bytes,
+                                 .branch_positions = branch_positions};
     *c = (struct model_case){.spec = *spec};
     check(plan_make(&c->spec, vocab, &device, &c->plan, &err), &err);
     struct backend_options options = {.storage = size == 8 ? DTYPE_F64 : DTYPE_F32,

@@ -29,6 +29,9 @@ enum { CASE_VOCAB = 13 };
 /* backend "cpu" (fp32) or "cpu-fp64". Inputs and targets are drawn from the seed, some targets not counted, documents
  * where the spec has them. */
 void case_open(struct model_case *c, const struct spec *spec, int64_t vocab, const char *backend, int threads);
+/* The same on a device where blocks of up to so many positions have branches. */
+void case_open_branches(struct model_case *c, const struct spec *spec, int64_t vocab, const char *backend, int threads,
+                        int64_t branch_positions);
 void case_close(struct model_case *c);
 enum { CASE_PARAMETERS, CASE_M, CASE_V, CASE_GRADIENTS };
 /* All tensors after one another, c->plan.params numbers; the caller frees. */

@@ -152,8 +152,9 @@ struct activation {
     double a, p; /* elephant only; a > 0, p >= 1 */
 };
 
-/* First half of a feed-forward layer: pre = x w^T + bias; plain: h = f(pre); gated: pre = [g | u] with `width` columns
- * each, h = f(g) * u (Shazeer 2020). h is that of pre as it is stored: activation_forward on it gives the same bits. */
+/* First half of a feed-forward layer: pre = x w^T; plain: h = f(pre + bias); gated: pre + bias = [g | u] with `width`
+ * columns each, h = f(g) * u (Shazeer 2020). h is that of pre as it is stored: activation_forward on it gives the same
+ * bits. The bias stays out of pre because a product that adds one is slower than the pass that has to come anyway. */
 struct ffn_up_args {
     int64_t rows, in, width;
     struct activation act;
@@ -169,8 +170,8 @@ struct ffn_up_backward_args {
     int64_t rows, in, width;
     struct activation act;
     bool gated;
-    const void *x, *w;
-    void *pre;      /* in: as forward left it; out: its gradient */
+    const void *x, *w, *bias;
+    void *pre;      /* in: as forward left it; out: its gradient, which is also that of pre + bias */
     const void *dh; /* [rows,width] */
     void *dx;       /* [rows,in] = or += */
     bool dx_accumulate;

@@ -10,7 +10,6 @@ static void ffn_up_forward(struct backend *b, const struct ffn_up_args *a)
         .out = a->gated ? 2 * a->width : a->width,
         .x = a->x,
         .w = a->w,
-        .bias = a->bias,
         .y = a->pre,
     };
     b->ops->linear_forward(b, &up);

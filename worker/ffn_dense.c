@@ -62,6 +62,7 @@ void ffn_dense_hidden_backward(struct model *m, struct model_layer *layer, const
                                             .gated = m->ffn->gated,
                                             .x = x,
                                             .w = layer->ffn_up.weight.value,
+                                            .bias = layer->ffn_up.bias.value,
                                             .pre = layer->pre,
                                             .dh = m->wide_rows,
                                             .dx = dx,

@@ -128,6 +128,7 @@ static void ups_backward(struct model *m, struct model_layer *layer, const void 
                                                 .gated = true,
                                                 .x = x,
                                                 .w = unit.up.weight.value,
+                                                .bias = unit.up.bias.value,
                                                 .pre = unit.pre,
                                                 .dh = unit.dh,
                                                 .dx = dx,

@@ -97,32 +97,34 @@ static void activate(const struct activation *act, int n, const real *x, real *f
     }
 }
 
-/* One row's columns [j0, j1) of h from pre, after adding the bias to pre. */
-static void forward_row(const struct ffn_up_args *a, int64_t row, int64_t j0, int64_t j1, const real *bias)
+/* sum = x + bias (NULL: 0). */
+static void add_bias(int n, const real *x, const real *bias, real *sum)
+{
+#pragma omp simd
+    for (int i = 0; i < n; i++)
+        sum[i] = x[i] + (bias ? bias[i] : 0);
+}
+
+/* One row's columns [j0, j1) of h from pre. */
+static void forward_row(const struct ffn_up_args *a, int64_t row, int64_t j0, int64_t j1)
 {
     int64_t width = a->width;
-    real *g = (real *)a->pre + row * (a->gated ? 2 * width : width), *h = (real *)a->h + row * width;
+    const real *pre = (const real *)a->pre + row * (a->gated ? 2 * width : width), *bias = a->bias;
+    real *h = (real *)a->h + row * width;
     for (int64_t j = j0; j < j1; j += ACTIVATION_BLOCK) {
         int n = (int)least(ACTIVATION_BLOCK, j1 - j);
-        real f[ACTIVATION_BLOCK], d[ACTIVATION_BLOCK];
-        if (bias)
-#pragma omp simd
-            for (int i = 0; i < n; i++)
-                g[j + i] += bias[j + i];
-        activate(&a->act, n, g + j, f, d);
+        real x[ACTIVATION_BLOCK], f[ACTIVATION_BLOCK], d[ACTIVATION_BLOCK];
+        add_bias(n, pre + j, bias ? bias + j : NULL, x);
+        activate(&a->act, n, x, f, d);
         if (!a->gated) {
             for (int i = 0; i < n; i++)
                 h[j + i] = f[i];
             continue;
         }
-        real *u = g + width + j;
-        if (bias)
-#pragma omp simd
-            for (int i = 0; i < n; i++)
-                u[i] += bias[width + j + i];
+        add_bias(n, pre + width + j, bias ? bias + width + j : NULL, x);
 #pragma omp simd
         for (int i = 0; i < n; i++)
-            h[j + i] = f[i] * u[i];
+            h[j + i] = f[i] * x[i];
     }
 }
 
@@ -130,24 +132,25 @@ static void forward_row(const struct ffn_up_args *a, int64_t row, int64_t j0, in
 static void backward_row(const struct ffn_up_backward_args *a, int64_t row)
 {
     int64_t width = a->width;
-    real *g = (real *)a->pre + row * (a->gated ? 2 * width : width);
-    const real *dh = (const real *)a->dh + row * width;
+    real *pre = (real *)a->pre + row * (a->gated ? 2 * width : width);
+    const real *dh = (const real *)a->dh + row * width, *bias = a->bias;
     for (int64_t j = 0; j < width; j += ACTIVATION_BLOCK) {
         int n = (int)least(ACTIVATION_BLOCK, width - j);
-        real f[ACTIVATION_BLOCK], d[ACTIVATION_BLOCK];
-        activate(&a->act, n, g + j, f, d);
+        real x[ACTIVATION_BLOCK], f[ACTIVATION_BLOCK], d[ACTIVATION_BLOCK];
+        add_bias(n, pre + j, bias ? bias + j : NULL, x);
+        activate(&a->act, n, x, f, d);
         if (!a->gated) {
 #pragma omp simd
             for (int i = 0; i < n; i++)
-                g[j + i] = dh[j + i] * d[i];
+                pre[j + i] = dh[j + i] * d[i];
             continue;
         }
-        real *u = g + width + j;
+        add_bias(n, pre + width + j, bias ? bias + width + j : NULL, x);
 #pragma omp simd
         for (int i = 0; i < n; i++) {
             real gradient = dh[j + i];
-            g[j + i] = gradient * u[i] * d[i];
-            u[i] = gradient * f[i];
+            pre[j + i] = gradient * x[i] * d[i];
+            pre[width + j + i] = gradient * f[i];
         }
     }
 }
@@ -159,7 +162,7 @@ void SYM(activation_forward)(struct backend *b, const struct ffn_up_args *a)
         return;
 #pragma omp parallel for num_threads(c->threads) schedule(static)
     for (int64_t row = 0; row < a->rows; row++)
-        forward_row(a, row, 0, a->width, NULL);
+        forward_row(a, row, 0, a->width);
 }
 
 void SYM(activation_backward)(struct backend *b, const struct ffn_up_backward_args *a)
@@ -203,7 +206,7 @@ void SYM(ffn_up_forward)(struct backend *b, const struct ffn_up_args *a)
         if (a->gated)
             refused = !SYM(product_run)(c, &half, &r) || refused;
         for (int64_t i = r.m0; i < r.m1; i++)
-            forward_row(a, i, r.n0, r.n1, a->bias);
+            forward_row(a, i, r.n0, r.n1);
     }
     SYM(product_check)(c, refused);
 }

@@ -209,33 +209,50 @@ static __device__ __forceinline__ void activate(const curve &c, const float (&x)
     }
 }
 
-/* Where the item (N columns of one row) of this thread lies: in a row of `width`, and in a row of pre. */
+/* Where the item (N columns of one row) of this thread lies: in a row of `width`, in a row of pre, and in the row. */
 struct place {
     bool valid;
     int64_t h, pre;
+    uint32_t column;
 };
 
 template <bool GATED, int N>
 static __device__ __forceinline__ struct place place_of(uint32_t items, uint32_t items_a_row, int64_t width)
 {
     const uint32_t item = blockIdx.x * THREADS + threadIdx.x;
-    struct place p = {item < items, (int64_t)item * N, (int64_t)item * N};
+    const uint32_t row = item / items_a_row;
+    struct place p = {item < items, (int64_t)item * N, (int64_t)item * N, (item - row * items_a_row) * N};
     if (GATED)
-        p.pre += (int64_t)(item / items_a_row) * width;
+        p.pre += (int64_t)row * width;
     return p;
+}
+
+/* x += bias, unless that is NULL, which it is for all threads. */
+template <class T, int N> static __device__ __forceinline__ void add_bias(const T *bias, int64_t column, float (&x)[N])
+{
+    if (!bias)
+        return;
+    float y[N];
+    elements_load<T, N>(bias + column, y);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        x[i] += y[i];
 }
 
 template <class T, int KIND, bool GATED, int N>
 static __global__ void __launch_bounds__(THREADS)
-    forward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, const T *pre, T *h)
+    forward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, const T *pre, const T *bias, T *h)
 {
     const struct place at = place_of<GATED, N>(items, items_a_row, width);
     if (!at.valid)
         return;
     float x[N], u[N], f[N], d[N];
     elements_load<T, N>(pre + at.pre, x);
-    if (GATED)
+    add_bias<T, N>(bias, at.column, x);
+    if (GATED) {
         elements_load<T, N>(pre + at.pre + width, u);
+        add_bias<T, N>(bias, at.column + width, u);
+    }
     activate<KIND, sizeof(T) == 2, N>(c, x, f, d);
     if (GATED) {
 #pragma unroll
@@ -247,15 +264,19 @@ static __global__ void __launch_bounds__(THREADS)
 
 template <class T, int KIND, bool GATED, int N>
 static __global__ void __launch_bounds__(THREADS)
-    backward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, T *pre, const T *dh)
+    backward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, T *pre, const T *bias,
+                   const T *dh)
 {
     const struct place at = place_of<GATED, N>(items, items_a_row, width);
     if (!at.valid)
         return;
     float x[N], u[N], gradient[N], f[N], d[N];
     elements_load<T, N>(pre + at.pre, x);
-    if (GATED)
+    add_bias<T, N>(bias, at.column, x);
+    if (GATED) {
         elements_load<T, N>(pre + at.pre + width, u);
+        add_bias<T, N>(bias, at.column + width, u);
+    }
     elements_load<T, N>(dh + at.h, gradient);
     activate<KIND, sizeof(T) == 2, N>(c, x, f, d);
 #pragma unroll
@@ -304,7 +325,8 @@ static __device__ __forceinline__ void store_sums(const float (&sum)[VECTOR], fl
  * the next one on its way meanwhile. partial: [chunks][width or 2*width]. */
 template <class T, int KIND, bool GATED>
 static __global__ void __launch_bounds__(THREADS)
-    backward_chunks(const curve c, int64_t rows, int64_t width, int64_t rows_each, T *pre, const T *dh, float *partial)
+    backward_chunks(const curve c, int64_t rows, int64_t width, int64_t rows_each, T *pre, const T *bias, const T *dh,
+                    float *partial)
 {
     static_assert(THREADS == WARP * VECTOR, "store_sums has a thread a column");
     __shared__ float parts[WARPS][WARP * VECTOR];
@@ -312,6 +334,14 @@ static __global__ void __launch_bounds__(THREADS)
     const int64_t column = column0 + threadIdx.x % WARP * VECTOR;
     const int64_t first = (int64_t)blockIdx.y * rows_each, end = first + rows_each < rows ? first + rows_each : rows;
     float sum_x[VECTOR] = {}, sum_u[VECTOR] = {};
+    packed<T, VECTOR> bias_x, bias_u;
+    packed_zero<T, VECTOR>(&bias_x);
+    packed_zero<T, VECTOR>(&bias_u);
+    if (bias && column < width) {
+        packed_load<T, VECTOR>(&bias_x, bias + column);
+        if (GATED)
+            packed_load<T, VECTOR>(&bias_u, bias + column + width);
+    }
     item<T> now, next;
     int64_t row = first + threadIdx.x / WARP;
     if (column < width && row < end)
@@ -322,8 +352,17 @@ static __global__ void __launch_bounds__(THREADS)
                                 width);
         float x[VECTOR], u[VECTOR], gradient[VECTOR], f[VECTOR], d[VECTOR];
         unpack<T, VECTOR>(now.x, x);
-        if (GATED)
+        unpack<T, VECTOR>(bias_x, d);
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++)
+            x[i] += d[i];
+        if (GATED) {
             unpack<T, VECTOR>(now.u, u);
+            unpack<T, VECTOR>(bias_u, d);
+#pragma unroll
+            for (int i = 0; i < VECTOR; i++)
+                u[i] += d[i];
+        }
         unpack<T, VECTOR>(now.gradient, gradient);
         activate<KIND, sizeof(T) == 2, VECTOR>(c, x, f, d);
 #pragma unroll
@@ -351,7 +390,7 @@ struct work {
     bool gated;
     int64_t rows, width;
     void *pre, *h;
-    const void *dh;
+    const void *bias, *dh;
     float *partial; /* with column sums */
 };
 
@@ -360,28 +399,26 @@ template <class T, int KIND, bool GATED> static void launch_chunks(cudaStream_t 
     const struct column_chunks chunks = cuda_column_chunks(w->rows);
     const dim3 grid((unsigned)pieces_of(w->width, WARP * VECTOR), (unsigned)chunks.count);
     backward_chunks<T, KIND, GATED><<<grid, THREADS, 0, stream>>>(w->curve, w->rows, w->width, chunks.rows, (T *)w->pre,
-                                                                  (const T *)w->dh, w->partial);
+                                                                  (const T *)w->bias, (const T *)w->dh, w->partial);
 }
 
 template <class T, int KIND, bool GATED, int N> static void launch_gated(cudaStream_t stream, const struct work *w)
 {
-    /* A launch takes whole rows when they are gated (the usual case is one launch), any items when not. */
+    /* A launch takes whole rows; the usual case is one launch. */
     const int64_t items_a_row = w->width / N, items = w->rows * items_a_row;
-    int64_t step = LAUNCH_ITEMS;
-    if (GATED) {
-        int64_t rows = LAUNCH_ITEMS / items_a_row;
-        step = (rows < 1 ? 1 : rows) * items_a_row;
-    }
+    const int64_t rows = LAUNCH_ITEMS / items_a_row, step = (rows < 1 ? 1 : rows) * items_a_row;
     for (int64_t first = 0; first < items; first += step) {
         const uint32_t n = (uint32_t)(items - first < step ? items - first : step);
         const unsigned blocks = (unsigned)pieces_of(n, THREADS);
         T *pre = (T *)w->pre + first * N * (GATED ? 2 : 1);
         if (w->dh)
-            backward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(
-                w->curve, n, (uint32_t)items_a_row, w->width, pre, (const T *)w->dh + first * N);
+            backward_items<T, KIND, GATED, N>
+                <<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row, w->width, pre,
+                                                 (const T *)w->bias, (const T *)w->dh + first * N);
         else
-            forward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row,
-                                                                             w->width, pre, (T *)w->h + first * N);
+            forward_items<T, KIND, GATED, N>
+                <<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row, w->width, pre,
+                                                 (const T *)w->bias, (T *)w->h + first * N);
     }
 }
 
@@ -403,7 +440,7 @@ template <class T, int KIND, int N> static void launch(cudaStream_t stream, cons
 
 static bool in_vectors(const struct work *w)
 {
-    return vectors_fit(w->width, {w->pre, w->h, w->dh});
+    return vectors_fit(w->width, {w->pre, w->h, w->bias, w->dh});
 }
 
 template <class T> static void run(cudaStream_t stream, const struct work *w)
@@ -444,19 +481,19 @@ static void enqueue(struct backend *b, const struct work *w, const char *operato
 
 extern "C" void cuda_activation_forward(struct backend *b, const struct ffn_up_args *a)
 {
-    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, a->h, NULL, NULL};
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, a->h, a->bias, NULL, NULL};
     enqueue(b, &w, "activation_forward");
 }
 
 extern "C" void cuda_activation_backward(struct backend *b, const struct ffn_up_backward_args *a)
 {
-    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh, NULL};
+    const struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->bias, a->dh, NULL};
     enqueue(b, &w, "activation_backward");
 }
 
 extern "C" bool cuda_activation_backward_sums(struct backend *b, const struct ffn_up_backward_args *a)
 {
-    struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->dh, NULL};
+    struct work w = {curve_of(&a->act), a->gated, a->rows, a->width, a->pre, NULL, a->bias, a->dh, NULL};
     const int64_t columns = a->gated ? 2 * a->width : a->width;
     if (!in_vectors(&w))
         return false;

@@ -18,7 +18,6 @@ extern "C" void cuda_ffn_up_forward(struct backend *b, const struct ffn_up_args 
     up.out = pre_width(a->gated, a->width);
     up.x = a->x;
     up.w = a->w;
-    up.bias = a->bias;
     up.y = a->pre;
     cuda_linear_forward(b, &up);
     cuda_activation_forward(b, a);

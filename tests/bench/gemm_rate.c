@@ -188,6 +188,7 @@ static void up_backward(struct step *s)
                                                                  true,
                                                                  s->x,
                                                                  s->weight,
+                                                                 s->bias,
                                                                  s->wide,
                                                                  s->h,
                                                                  s->y,

@@ -281,6 +281,7 @@ static struct ffn_up_backward_args up_backward_args(const struct ops_case *c, vo
                                          .gated = s->gated,
                                          .x = p[LINEAR_X],
                                          .w = p[LINEAR_W],
+                                         .bias = p[LINEAR_BIAS],
                                          .pre = p[LINEAR_PRE],
                                          .dh = p[LINEAR_Y],
                                          .dx = p[LINEAR_DX],
@@ -354,6 +355,8 @@ static void make_ffn(struct ops_case *c, struct ops_draw *d)
     name_ffn(c);
     ops_in(c, d, LINEAR_X, "x", OPS_STORAGE, s->rows * s->dim, 1);
     ops_in(c, d, LINEAR_W, "w", OPS_STORAGE, out * s->dim, 1.2 / sqrt((double)s->dim));
+    if (s->bias)
+        ops_in(c, d, LINEAR_BIAS, "bias", OPS_STORAGE, out, 0.5);
     if (s->gradient) {
         ops_changed(c, d, LINEAR_PRE, "pre", OPS_STORAGE, s->rows * out, 1.2);
         ops_in(c, d, LINEAR_Y, "dh", OPS_STORAGE, s->rows * s->width, 1);
@@ -361,8 +364,6 @@ static void make_ffn(struct ops_case *c, struct ops_draw *d)
         c->call = call_ffn_backward;
         return;
     }
-    if (s->bias)
-        ops_in(c, d, LINEAR_BIAS, "bias", OPS_STORAGE, out, 0.5);
     ops_out(c, LINEAR_PRE, "pre", OPS_STORAGE, s->rows * out);
     ops_out(c, LINEAR_Y, "h", OPS_STORAGE, s->rows * s->width);
     c->call = call_ffn_forward;

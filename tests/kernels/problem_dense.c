@@ -236,6 +236,7 @@ static void run_ffn(struct kernel_test *k, const struct problem *p, double *cons
         .gated = s->gated,
         .x = f.x,
         .w = f.w,
+        .bias = f.bias,
         .pre = f.pre,
         .dh = kernel_test_put(k, p->weight[0], p->output_n[0]),
         .dx = gradient_buffer(k, p, 0),

@@ -25,6 +25,10 @@ cJSON *data_to_json(const char *name, const struct token_file_header *h)
     cJSON_AddNumberToObject(o, "val", (double)(h->count - h->train_count));
     cJSON_AddNumberToObject(o, "documents", (double)h->document_count);
     cJSON_AddNumberToObject(o, "text_bytes", (double)h->text_bytes);
+    if (h->words) {
+        cJSON_AddNumberToObject(o, "train_words", (double)h->train_words);
+        cJSON_AddNumberToObject(o, "val_words", (double)(h->words - h->train_words));
+    }
     cJSON_AddStringToObject(o, "hash", h->hash);
     return o;
 }
@@ -198,7 +202,8 @@ static const struct verb verb_data_list = {
     .summary = "the data sets of this state directory",
     .help = "Prints name, tokenizer, vocabulary, tokens for training and validation,\n"
             "documents and hash of each data set. With --json: {\"data\":[{\"name\",\n"
-            "\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\"text_bytes\",\"hash\"}]};\n"
+            "\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\"text_bytes\",\n"
+            "\"train_words\",\"val_words\" (where they were counted),\"hash\"}]};\n"
             "one that is damaged has \"name\" and \"error\".\n",
     .run = run_list,
 };

@@ -1,5 +1,5 @@
-/* verb_data.c: bakactl data list | dump | verify, and the parent of them and of prepare (verb_data_prepare.c). They
- * read HOME/data themselves: no daemon is needed. */
+/* verb_data.c: bakactl data list | dump | verify, and the parent of them, of fetch (verb_data_fetch.c) and of prepare
+ * (verb_data_prepare.c). They read HOME/data themselves: no daemon is needed. */
 #include "cli/verb.h"
 
 #include <dirent.h>
@@ -249,14 +249,14 @@ static const struct verb verb_data_verify = {
 };
 
 static const struct verb *const children[] = {
-    &verb_data_prepare, &verb_data_list, &verb_data_dump, &verb_data_verify, NULL,
+    &verb_data_fetch, &verb_data_prepare, &verb_data_list, &verb_data_dump, &verb_data_verify, NULL,
 };
 
 const struct verb verb_data = {
     .name = "data",
     .path = "data",
-    .arguments = "prepare|list|dump|verify ...",
-    .summary = "prepare texts for training; list, dump and verify data sets",
+    .arguments = "fetch|prepare|list|dump|verify ...",
+    .summary = "fetch and prepare texts for training; list, dump and verify data sets",
     .help = "A data set is made once from text files and then named in specs (data.name).\n"
             "It lies in the state directory, in data/NAME. No daemon is needed.\n",
     .children = children,

@@ -6,6 +6,7 @@
 #include "cli/verb.h"
 #include "text/token_file.h"
 
+extern const struct verb verb_data_fetch;   /* verb_data_fetch.c */
 extern const struct verb verb_data_prepare; /* verb_data_prepare.c */
 
 /* As `data list --json` shows a data set; the caller deletes it. */

@@ -265,8 +265,8 @@ class Resume(FetchCase):
         self.check_texts()
 
     def test_changed_file_is_not_glued(self):
-        reversed_ = TEXTS["test"][::-1]
-        other = archive({f"{FOLDER}/wiki.test.raw": reversed_})
+        reversed_ = TEXTS["train"][::-1]  # in front: glued to the first part it is neither
+        other = archive({f"{FOLDER}/wiki.train.raw": reversed_})
         self.assertEqual(len(other), len(WHOLE), "only its ETag tells")
         for ignores in (False, True):
             s = self.server()
@@ -277,7 +277,7 @@ class Resume(FetchCase):
             self.assertEqual(pathlib.Path(str(self.path) + ".bad").read_bytes(), other)
             self.begin(s, 5000)
             self.ok(s)
-            self.check_texts({**TEXTS, "test": reversed_})
+            self.check_texts({**TEXTS, "train": reversed_})
             self.path.unlink()
 
     def test_changed_length(self):

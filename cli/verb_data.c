@@ -256,7 +256,7 @@ const struct verb verb_data = {
     .name = "data",
     .path = "data",
     .arguments = "fetch|prepare|list|dump|verify ...",
-    .summary = "fetch and prepare texts for training; list, dump and verify data sets",
+    .summary = "fetch and prepare texts; list, dump and verify data sets",
     .help = "A data set is made once from text files and then named in specs (data.name).\n"
             "It lies in the state directory, in data/NAME. No daemon is needed.\n",
     .children = children,

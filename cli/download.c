@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -37,7 +38,7 @@ struct job {
     const char *url; /* being tried */
     struct part part;
     struct progress *progress;
-    int64_t received;
+    int64_t received, start_us;
 };
 
 static int set_paths(struct part *p, const char *path, struct err *err)
@@ -128,6 +129,14 @@ static int part_open(struct part *p, const struct download *d, struct err *err)
     return 0;
 }
 
+/* By what this call received: what an earlier one did took none of its time. */
+static double eta_s(const struct job *j, int64_t whole)
+{
+    double elapsed_s = (double)(clock_monotonic_us() - j->start_us) / 1e6;
+    bool early = elapsed_s < 0.5 || j->received == 0;
+    return early ? (double)NAN : elapsed_s * (double)(whole - j->part.size) / (double)j->received;
+}
+
 static void show(struct job *j, const char *what)
 {
     const struct part *p = &j->part;
@@ -136,7 +145,8 @@ static void show(struct job *j, const char *what)
     output_format_bytes((double)p->size, have);
     output_format_bytes((double)whole, all);
     if (whole)
-        progress_update(j->progress, (double)p->size / (double)whole, "%s of %s%s", have, all, what);
+        progress_update_eta(j->progress, (double)p->size / (double)whole, eta_s(j, whole), "%s of %s%s", have, all,
+                            what);
     else
         progress_update(j->progress, (double)NAN, "%s%s", have, what);
 }
@@ -380,6 +390,7 @@ int download_run(const struct download *d, struct download_result *out, struct e
         abort();
     j->d = d;
     j->part.fd = -1;
+    j->start_us = clock_monotonic_us();
     j->progress = progress_create(d->name);
     bool present = false;
     int64_t bytes = 0;

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libuv1-dev libsqlite3-dev libcjson-dev libmicrohttpd-dev
-  libcurl4-openssl-dev libssl-dev libdnnl-dev libpcre2-dev libutf8proc-dev"
+  libcurl4-openssl-dev libzip-dev libssl-dev libdnnl-dev libpcre2-dev libutf8proc-dev"
 demo="bible-kjv"
 test="libcmocka-dev"
 fuzz="clang libclang-rt-14-dev"

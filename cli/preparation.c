@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "text/separator.h"
@@ -19,26 +19,6 @@
 #include "text/utf8.h"
 
 enum { BUFFER_BYTES = 1 << 16 };
-
-static volatile sig_atomic_t caught_signal;
-
-static void on_signal(int number)
-{
-    caught_signal = number;
-}
-
-/* Without SA_RESTART, so that a read of a terminal or pipe is interrupted too. */
-static void catch_signals(void (*handler)(int))
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction action = {.sa_handler = handler}, before;
-        sigemptyset(&action.sa_mask);
-        sigaction(numbers[i], NULL, &before);
-        if (before.sa_handler != SIG_IGN)
-            sigaction(numbers[i], &action, NULL);
-    }
-}
 
 struct preparation {
     const struct preparation_options *options;
@@ -157,8 +137,8 @@ static int add_text(struct preparation *p, const char *path, struct err *err)
     if (rc)
         return rc;
     for (bool ended = false; !rc && !ended;) {
-        ssize_t n = caught_signal ? -1 : read(fd, p->buffer, sizeof p->buffer);
-        if (caught_signal) {
+        ssize_t n = interrupt_caught() ? -1 : read(fd, p->buffer, sizeof p->buffer);
+        if (interrupt_caught()) {
             rc = err_set(err, ERR_IO, "interrupted");
         } else if (n < 0 && errno != EINTR) {
             rc = err_set_errno(err, errno, "%s", path);
@@ -232,17 +212,17 @@ int preparation_run(const struct preparation_options *o, struct token_file_heade
         rc = check_separator(o, tokenizer_about(p->tokenizer), err);
     if (!rc) {
         p->separator = o->separator ? separator_create(o->separator) : NULL;
-        catch_signals(on_signal);
+        interrupt_catch();
         p->progress = progress_create(o->name);
         rc = prepare(p, out, err);
         progress_destroy(p->progress);
         token_writer_destroy(p->writer);
-        catch_signals(SIG_DFL);
+        interrupt_release();
     }
     separator_destroy(p->separator);
     tokenizer_close(p->tokenizer);
     free(p);
-    if (rc && caught_signal)
-        raise(caught_signal);
+    if (rc)
+        interrupt_deliver();
     return rc;
 }

@@ -44,6 +44,7 @@ enum column {
     BEST_VAL,
     PERPLEXITY,
     BITS,
+    WORD_PERPLEXITY,
     TOK_S,
     MFU,
     TIME,
@@ -66,6 +67,7 @@ static const struct {
     [BEST_VAL] = {"best val", "best_val_loss", run_format_loss},
     [PERPLEXITY] = {"perplexity", "perplexity", run_format_loss},
     [BITS] = {"bits/byte", "bits_per_byte", run_format_loss},
+    [WORD_PERPLEXITY] = {"word perplexity", "word_perplexity", run_format_loss, true},
     [TOK_S] = {"tok/s", "tok_s", run_format_count},
     [MFU] = {"MFU", "mfu", run_format_percent, true},
     [TIME] = {"time", "seconds", run_format_seconds},
@@ -130,9 +132,9 @@ static void print_styled(const struct comparison *c, const char *text)
 /* Two tables, what was learnt and what it cost, where one does not fit the terminal. */
 static void print_table(const struct comparison *c)
 {
-    static const enum column all[] = {PARAMS, TOKENS, EPOCHS, TRAIN, VAL,    BEST_VAL, PERPLEXITY,
-                                      BITS,   TOK_S,  MFU,    TIME,  ENERGY, MEMORY};
-    static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS};
+    static const enum column all[] = {PARAMS, TOKENS,          EPOCHS, TRAIN, VAL,  BEST_VAL, PERPLEXITY,
+                                      BITS,   WORD_PERPLEXITY, TOK_S,  MFU,   TIME, ENERGY,   MEMORY};
+    static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, WORD_PERPLEXITY};
     static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, MFU, TIME, ENERGY, MEMORY};
     char *text = table_text(c, all, sizeof all / sizeof *all);
     if (output_is_terminal(stdout) && strcspn(text, "\n") > (size_t)output_width()) {
@@ -278,6 +280,10 @@ const struct verb verb_compare = {
             "table has the mean and the standard deviation (over n - 1) of their validation\n"
             "losses, and their mean speed. Each seed counts once. With groups and more than\n"
             "12 pairs, the pairs told are those of equal seeds.\n"
+            "\n"
+            "Perplexities are of the newest validation. `word perplexity` is exp(nats a word)\n"
+            "and the same scale for all tokenizers; words are what white space separates, a\n"
+            "line's end is none. Left out where no run's data set knows its words.\n"
             "\n"
             "`peak memory` is the machine's: the most that the worker's process had resident,\n"
             "program and libraries included, of all attempts; known when one has ended. What\n"

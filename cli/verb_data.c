@@ -1,5 +1,5 @@
-/* verb_data.c: bakactl data list | dump | verify, and the parent of them and of prepare (verb_data_prepare.c). They
- * read HOME/data themselves: no daemon is needed. */
+/* verb_data.c: bakactl data list | dump | verify, and the parent of them, of fetch (verb_data_fetch.c) and of prepare
+ * (verb_data_prepare.c). They read HOME/data themselves: no daemon is needed. */
 #include "cli/verb.h"
 
 #include <dirent.h>
@@ -25,6 +25,10 @@ cJSON *data_to_json(const char *name, const struct token_file_header *h)
     cJSON_AddNumberToObject(o, "val", (double)(h->count - h->train_count));
     cJSON_AddNumberToObject(o, "documents", (double)h->document_count);
     cJSON_AddNumberToObject(o, "text_bytes", (double)h->text_bytes);
+    if (h->words) {
+        cJSON_AddNumberToObject(o, "train_words", (double)h->train_words);
+        cJSON_AddNumberToObject(o, "val_words", (double)(h->words - h->train_words));
+    }
     cJSON_AddStringToObject(o, "hash", h->hash);
     return o;
 }
@@ -198,7 +202,8 @@ static const struct verb verb_data_list = {
     .summary = "the data sets of this state directory",
     .help = "Prints name, tokenizer, vocabulary, tokens for training and validation,\n"
             "documents and hash of each data set. With --json: {\"data\":[{\"name\",\n"
-            "\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\"text_bytes\",\"hash\"}]};\n"
+            "\"tokenizer\",\"vocab\",\"tokens\",\"train\",\"val\",\"documents\",\"text_bytes\",\n"
+            "\"train_words\",\"val_words\" (where they were counted),\"hash\"}]};\n"
             "one that is damaged has \"name\" and \"error\".\n",
     .run = run_list,
 };
@@ -244,14 +249,14 @@ static const struct verb verb_data_verify = {
 };
 
 static const struct verb *const children[] = {
-    &verb_data_prepare, &verb_data_list, &verb_data_dump, &verb_data_verify, NULL,
+    &verb_data_fetch, &verb_data_prepare, &verb_data_list, &verb_data_dump, &verb_data_verify, NULL,
 };
 
 const struct verb verb_data = {
     .name = "data",
     .path = "data",
-    .arguments = "prepare|list|dump|verify ...",
-    .summary = "prepare texts for training; list, dump and verify data sets",
+    .arguments = "fetch|prepare|list|dump|verify ...",
+    .summary = "fetch and prepare texts; list, dump and verify data sets",
     .help = "A data set is made once from text files and then named in specs (data.name).\n"
             "It lies in the state directory, in data/NAME. No daemon is needed.\n",
     .children = children,

@@ -6,9 +6,10 @@
 #include "cli/verb.h"
 #include "text/token_file.h"
 
+extern const struct verb verb_data_fetch;   /* verb_data_fetch.c */
 extern const struct verb verb_data_prepare; /* verb_data_prepare.c */
 
-/* {"name","tokenizer","vocab","tokens","train","val","documents","text_bytes","hash"}; the caller deletes it. */
+/* As `data list --json` shows a data set; the caller deletes it. */
 cJSON *data_to_json(const char *name, const struct token_file_header *h);
 
 #endif

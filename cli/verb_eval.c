@@ -34,6 +34,8 @@ static double number(const cJSON *answer, const char *key)
 static void print(const cJSON *answer)
 {
     printf("loss %.4f, perplexity %.4f", number(answer, "loss"), number(answer, "perplexity"));
+    if (!isnan(number(answer, "word_perplexity")))
+        printf(", word perplexity %.4f", number(answer, "word_perplexity"));
     if (!isnan(number(answer, "bits_per_byte")))
         printf(", %.4f bits a byte", number(answer, "bits_per_byte"));
     printf("\n%s of %s, %.0f predictions, %s windows of %.0f tokens, step %.0f\n", run_text(answer, "split"),
@@ -96,6 +98,10 @@ const struct verb verb_eval = {
             "window begins STRIDE tokens behind the one before and only what is new in it\n"
             "counts, so that all but the first see at least seq_len - STRIDE tokens before;\n"
             "it takes seq_len / STRIDE times as long. Every prediction counts once in both.\n"
+            "\n"
+            "Word perplexity is exp(nats of the part / its words): words are what white space\n"
+            "separates, a line's end is none. A data set made before words were counted has\n"
+            "none; `data prepare` it again, its hash stays.\n"
             "\n"
             "Examples:\n"
             "  bakactl eval elephant --data wiki\n"

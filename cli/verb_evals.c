@@ -26,7 +26,7 @@ static int run(struct cli *cli)
     }
     struct columns columns = {.out = stdout, .json = cli->json};
     columns_print_page(&columns, page);
-    columns_end(&columns, "step,epoch,tokens,split,loss,perplexity,bits_per_byte");
+    columns_end(&columns, "step,epoch,tokens,split,loss,perplexity,bits_per_byte,word_perplexity");
     cJSON_Delete(page);
     return CLI_DONE;
 }
@@ -41,8 +41,9 @@ const struct verb verb_evals = {
     .path = "evals",
     .arguments = "RUN [--csv|--json]",
     .summary = "each evaluation of a run",
-    .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte, oldest first;\n"
-            "split is val or train, the loss is in nats a prediction. Doubles have 17\n"
+    .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte,word_perplexity,\n"
+            "oldest first; split is val or train, the loss is in nats a prediction, the last\n"
+            "is exp(nats a word), words being what white space separates. Doubles have 17\n"
             "digits; nan, inf, -inf are words (strings in JSON); what is not known is\n"
             "empty.\n"
             "\n"

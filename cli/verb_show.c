@@ -54,6 +54,29 @@ static void print_head(const cJSON *run)
     }
 }
 
+/* "newest    perplexity 22.2, word perplexity 61.0, 1.2345 bits a byte": of the newest validation */
+static void print_quality(const cJSON *run)
+{
+    static const struct {
+        const char *key, *before, *after;
+    } numbers[] = {{"perplexity", "perplexity ", ""},
+                   {"word_perplexity", "word perplexity ", ""},
+                   {"bits_per_byte", "", " bits a byte"}};
+    const char *separator = "newest    ";
+    bool any = false;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char text[RUN_VIEW_SIZE];
+        double value = run_number(run, numbers[i].key);
+        if (isnan(value))
+            continue;
+        printf("%s%s%s%s", separator, numbers[i].before, run_format_loss(value, text), numbers[i].after);
+        separator = ", ";
+        any = true;
+    }
+    if (any)
+        putchar('\n');
+}
+
 static void print_progress(const cJSON *run)
 {
     char a[RUN_VIEW_SIZE], b[RUN_VIEW_SIZE], c[RUN_VIEW_SIZE], d[RUN_VIEW_SIZE];
@@ -71,6 +94,7 @@ static void print_progress(const cJSON *run)
     if (!isnan(run_number(run, "train_loss")) || !isnan(run_number(run, "val_loss")))
         printf("loss      training %s, validation %s, best %s\n", run_format_loss(run_number(run, "train_loss"), a),
                run_format_loss(run_number(run, "val_loss"), b), run_format_loss(run_number(run, "best_val_loss"), c));
+    print_quality(run);
     if (!isnan(run_number(run, "seconds")))
         printf("time      %s at work%s%s, %s tokens/s, peak memory %s\n",
                run_format_seconds(run_number(run, "seconds"), a), isnan(run_number(run, "eta_s")) ? "" : ", left ",

@@ -223,6 +223,13 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
     jsonw_bool(w, "cancelling", r->cancelling);
 }
 
+void api_quality_fields(struct jsonw *w, const struct store_quality *q)
+{
+    api_store_real(w, "perplexity", &q->perplexity);
+    api_store_real(w, "bits_per_byte", &q->bits_per_byte);
+    api_store_real(w, "word_perplexity", &q->word_perplexity);
+}
+
 void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, const struct store_run *r, int64_t now_ms)
 {
     jsonw_begin_object(w, key);

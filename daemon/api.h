@@ -12,6 +12,7 @@
 #include "daemon/http.h"
 #include "daemon/jsonw.h"
 #include "daemon/store.h"
+#include "daemon/store_curve.h"
 #include "daemon/store_run.h"
 
 struct api_call {
@@ -48,6 +49,8 @@ void api_call_compute(struct api_call *call, int (*work)(struct api_call *call, 
 void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_run *r, int64_t now_ms);
 /* RUN as one object. */
 void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, const struct store_run *r, int64_t now_ms);
+/* "perplexity","bits_per_byte","word_perplexity", into the object that is open. */
+void api_quality_fields(struct jsonw *w, const struct store_quality *q);
 /* "gpu": the newest sample of each attempt, into the object that is open. */
 int api_gpu_newest(struct store_conn *c, struct jsonw *w, int64_t id, struct err *err);
 void api_store_real(struct jsonw *w, const char *key, const struct store_real *r);

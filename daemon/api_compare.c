@@ -17,8 +17,8 @@ enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SI
 struct loaded {
     struct store_run run;
     char label[LABEL_SIZE], order[32], experiment[SHA256_HEX_SIZE];
-    int64_t seed;                                /* STORE_UNKNOWN */
-    struct store_real perplexity, bits_per_byte; /* of the newest validation */
+    int64_t seed;                 /* STORE_UNKNOWN */
+    struct store_quality quality; /* of the newest validation */
 };
 
 struct request {
@@ -87,8 +87,9 @@ static int load_evals(struct store_conn *c, struct loaded *l, struct compare_run
         if (strcmp(e->split, "val") != 0)
             continue;
         rc = compare_curve_add(&r->val, (struct compare_point){e->step, e->tokens, e->epoch, e->loss}, err);
-        l->perplexity = (struct store_real){true, e->has_perplexity ? e->perplexity : exp(e->loss)};
-        l->bits_per_byte = (struct store_real){e->has_bits_per_byte, e->bits_per_byte};
+        l->quality = (struct store_quality){e->perplexity, e->bits_per_byte, e->word_perplexity};
+        if (!e->perplexity.known)
+            l->quality.perplexity = (struct store_real){true, exp(e->loss)};
     }
     free(evals);
     return rc;
@@ -231,8 +232,7 @@ static void write_run(struct jsonw *w, const struct bakad *b, const struct reque
     jsonw_string(w, "label", l->label);
     api_store_int(w, "seed", l->seed);
     jsonw_real(w, "epochs", r->epoch);
-    api_store_real(w, "perplexity", &l->perplexity);
-    api_store_real(w, "bits_per_byte", &l->bits_per_byte);
+    api_quality_fields(w, &l->quality);
     jsonw_begin_object(w, "curves");
     write_curve(w, "train", &r->train.means);
     write_curve(w, "val", &r->val);

@@ -193,6 +193,7 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
 {
     struct jsonw *w = &call->out;
     struct store_run run;
+    struct store_quality quality;
     char *spec = NULL;
     int64_t id;
     int rc = store_resolve(c, call->ref, &id, err);
@@ -201,9 +202,12 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
     if (rc != 0)
         return rc;
     rc = store_run_spec(c, id, &spec, err);
+    if (rc == 0)
+        rc = store_eval_newest(c, id, &quality, err);
     if (rc == 0) {
         jsonw_begin_object(w, NULL);
         api_run_fields(w, call->bakad, &run, call->now_ms);
+        api_quality_fields(w, &quality);
         if (spec[0] != '\0')
             jsonw_raw(w, "spec", spec);
         else

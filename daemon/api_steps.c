@@ -81,8 +81,8 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
 
 static int run_evals(struct store_conn *c, struct api_call *call, struct err *err)
 {
-    static const char *const names[] = {"step", "epoch",      "tokens",        "split",
-                                        "loss", "perplexity", "bits_per_byte", NULL};
+    static const char *const names[] = {"step",       "epoch",         "tokens",          "split", "loss",
+                                        "perplexity", "bits_per_byte", "word_perplexity", NULL};
     struct store_eval *evals;
     struct jsonw *w = &call->out;
     int64_t id;
@@ -104,14 +104,9 @@ static int run_evals(struct store_conn *c, struct api_call *call, struct err *er
         jsonw_int(w, NULL, e->tokens);
         jsonw_string(w, NULL, e->split);
         jsonw_real(w, NULL, e->loss);
-        if (e->has_perplexity)
-            jsonw_real(w, NULL, e->perplexity);
-        else
-            jsonw_null(w, NULL);
-        if (e->has_bits_per_byte)
-            jsonw_real(w, NULL, e->bits_per_byte);
-        else
-            jsonw_null(w, NULL);
+        api_store_real(w, NULL, &e->perplexity);
+        api_store_real(w, NULL, &e->bits_per_byte);
+        api_store_real(w, NULL, &e->word_perplexity);
         jsonw_end_array(w);
     }
     jsonw_end_array(w);

@@ -309,7 +309,7 @@ static int take_eval(struct feed *f, const struct journal_eval *e, struct err *e
                    SQL_VALUES(SQL_INT(g->run), SQL_INT(e->step), SQL_TEXT(e->split), SQL_INT(g->attempt),
                               SQL_INT(e->tokens), SQL_REAL(e->epoch), SQL_REAL(e->loss), SQL_REAL(e->perplexity),
                               isnan(e->bits_per_byte) ? SQL_NULL : SQL_REAL(e->bits_per_byte), SQL_INT(e->predictions),
-                              SQL_REAL(e->ms)),
+                              SQL_REAL(e->ms), isnan(e->word_perplexity) ? SQL_NULL : SQL_REAL(e->word_perplexity)),
                    err);
 }
 

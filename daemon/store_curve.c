@@ -338,17 +338,15 @@ static int read_eval(sqlite3_stmt *st, void *row, struct err *err)
 {
     (void)err; /* cannot fail: it owns nothing */
     struct store_eval *e = row;
-    struct store_real perplexity = sql_real(st, 5), bits = sql_real(st, 6);
     *e = (struct store_eval){
         .step = sqlite3_column_int64(st, 0),
         .tokens = sqlite3_column_int64(st, 1),
         .attempt = sqlite3_column_int64(st, 2),
         .epoch = sql_double(st, 3),
         .loss = sql_double(st, 4),
-        .perplexity = perplexity.value,
-        .bits_per_byte = bits.value,
-        .has_perplexity = perplexity.known,
-        .has_bits_per_byte = bits.known,
+        .perplexity = sql_real(st, 5),
+        .bits_per_byte = sql_real(st, 6),
+        .word_perplexity = sql_real(st, 8),
     };
     sql_text(st, 7, e->split, sizeof e->split);
     return 0;
@@ -358,4 +356,21 @@ int store_evals(struct store_conn *c, int64_t run, struct store_eval **out, size
 {
     static const struct sql_row row = {.size = sizeof(struct store_eval), .read = read_eval};
     return sql_rows(c, QUERY_EVAL_LIST, SQL_VALUES(SQL_INT(run)), &row, (void **)out, n, err);
+}
+
+int store_eval_newest(struct store_conn *c, int64_t run, struct store_quality *out, struct err *err)
+{
+    sqlite3_stmt *st;
+    struct store_quality found = {0};
+    int rc = sql_open(c, QUERY_EVAL_NEWEST, SQL_VALUES(SQL_INT(run)), &st, err);
+    if (!rc)
+        rc = sql_step(c, st, err);
+    if (rc < 0)
+        return rc;
+    if (rc) {
+        found = (struct store_quality){sql_real(st, 1), sql_real(st, 2), sql_real(st, 3)};
+        sql_end(st);
+    }
+    *out = found;
+    return 0;
 }

@@ -38,11 +38,17 @@ int store_curve_load(struct store_conn *c, int64_t run, int64_t first, int64_t l
 
 struct store_eval {
     int64_t step, tokens, attempt;
-    double epoch, loss, perplexity, bits_per_byte; /* the last two: has_... */
-    bool has_perplexity, has_bits_per_byte;
+    double epoch, loss;
+    struct store_real perplexity, bits_per_byte, word_perplexity;
     char split[16];
 };
 /* By step, then split. Caller frees. */
 int store_evals(struct store_conn *c, int64_t run, struct store_eval **out, size_t *n, struct err *err);
+
+/* What the newest validation says besides its loss; all unknown where there is none. */
+struct store_quality {
+    struct store_real perplexity, bits_per_byte, word_perplexity;
+};
+int store_eval_newest(struct store_conn *c, int64_t run, struct store_quality *out, struct err *err);
 
 #endif

@@ -171,7 +171,7 @@ static int write_rows(struct store_conn *c, int64_t id, const struct store_impor
             rc = sql_run(c, QUERY_EVAL_INSERT,
                          SQL_VALUES(SQL_INT(id), SQL_INT(r->step), SQL_TEXT("val"), SQL_INT(1), SQL_INT(r->tokens),
                                     SQL_REAL(r->epoch), SQL_REAL(r->val_loss), SQL_REAL(exp(r->val_loss)), SQL_NULL,
-                                    SQL_INT(0), SQL_NULL),
+                                    SQL_INT(0), SQL_NULL, SQL_NULL),
                          err);
         if (!rc && (b->n == STORE_CHUNK_STEPS || i + 1 == n))
             rc = store_steps_write_chunk(c, id, 1, b, err);

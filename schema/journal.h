@@ -6,7 +6,8 @@
  *               tokens_per_epoch steps_per_epoch total_steps memory_bytes pid time flops_per_token peak_flops (the
  *               device's dense rate for the run's arithmetic; null where there is no honest one)
  *   step        step epoch tokens loss lr grad_norm ms tok_s mfu (plan_mfu(); absent where peak_flops is null)
- *   eval        step epoch tokens split loss perplexity bits_per_byte (null unless bytes are known) predictions ms
+ *   eval        step epoch tokens split loss perplexity bits_per_byte (null unless bytes are known)
+ *               word_perplexity (absent unless words are known) predictions ms
  *   gpu         step time memory_used memory_total temperature_c sm_clock_mhz power_w energy_j throttle ecc_uncorrected
  *               xid: struct gpu_health, null where not known, throttle as a list of words
  *   checkpoint  step path bytes ms
@@ -68,7 +69,7 @@ struct journal_step {
 
 struct journal_eval {
     int64_t step, tokens, predictions;
-    double epoch, loss, perplexity, bits_per_byte /* NaN: not known */, ms;
+    double epoch, loss, perplexity, bits_per_byte, word_perplexity /* both NaN: not known */, ms;
     char split[16]; /* "val", "train" */
 };
 

@@ -189,6 +189,7 @@ static void read_eval(struct reader *r, struct journal_eval *e)
         e->bits_per_byte = NAN;
     else
         read_double(r, "bits_per_byte", &e->bits_per_byte);
+    read_double_known(r, "word_perplexity", NAN, &e->word_perplexity);
     read_count(r, "predictions", 0, &e->predictions);
     read_double(r, "ms", &e->ms);
 }

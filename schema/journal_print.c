@@ -162,6 +162,8 @@ static void put_eval(struct line *l, const struct journal_eval *e)
     put_double(l, "loss", e->loss);
     put_double(l, "perplexity", e->perplexity);
     put_double_known(l, "bits_per_byte", e->bits_per_byte, !isnan(e->bits_per_byte));
+    if (!isnan(e->word_perplexity))
+        put_double(l, "word_perplexity", e->word_perplexity);
     put_integer(l, "predictions", e->predictions);
     put_double(l, "ms", e->ms);
 }

@@ -140,17 +140,17 @@ UPDATE checkpoints SET mark = ?3 WHERE run = ?1 AND path = ?2;
 
 -- name: EVAL_INSERT
 INSERT OR REPLACE INTO evals (run, step, split, attempt, tokens, epoch, loss, perplexity, bits_per_byte, predictions,
-                              ms)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11);
+                              ms, word_perplexity)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
 
 -- Each (step, split) once, from the newest attempt that has it: a bare column beside one max() comes from max's row.
 
 -- name: EVAL_LIST
-SELECT step, tokens, max(attempt), epoch, loss, perplexity, bits_per_byte, split
+SELECT step, tokens, max(attempt), epoch, loss, perplexity, bits_per_byte, split, word_perplexity
 FROM evals WHERE run = ?1 GROUP BY step, split ORDER BY step, split;
 
 -- name: EVAL_NEWEST
-SELECT loss
+SELECT loss, perplexity, bits_per_byte, word_perplexity
 FROM evals
 WHERE run = ?1 AND split = 'val' AND step = (SELECT max(step) FROM evals WHERE run = ?1 AND split = 'val')
 ORDER BY attempt DESC LIMIT 1;

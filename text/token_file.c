@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,6 +33,18 @@ void token_hash_numbers(struct sha256 *s, const struct token_file_header *h)
     sha256_update(s, h->tokenizer, sizeof h->tokenizer);
 }
 
+uint64_t token_words_check(const struct token_file_header *h)
+{
+    char hex[SHA256_HEX_SIZE];
+    struct sha256 *s = sha256_create();
+    sha256_update(s, h->hash, sizeof h->hash);
+    sha256_update(s, &h->words, sizeof h->words);
+    sha256_update(s, &h->train_words, sizeof h->train_words);
+    sha256_finish(s, hex);
+    hex[16] = '\0';
+    return strtoull(hex, NULL, 16);
+}
+
 static bool is_hash(const char hash[SHA256_HEX_SIZE])
 {
     for (int i = 0; i < SHA256_HEX_SIZE - 1; i++)
@@ -55,6 +68,8 @@ static const char *header_problem(const struct token_file_header *h, uint64_t le
         return "its number of documents is impossible";
     if (!memchr(h->tokenizer, '\0', sizeof h->tokenizer) || !is_hash(h->hash))
         return "its header is damaged";
+    if ((h->words || h->train_words || h->words_check) && h->words_check != token_words_check(h))
+        return "its word counts are damaged";
     /* Cannot overflow: count and document_count are below 2^56 and an id has at most 4 bytes. */
     uint64_t wanted = token_documents_offset(h) + h->document_count * sizeof(uint64_t);
     if (length < wanted)

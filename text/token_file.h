@@ -24,6 +24,10 @@ struct token_file_header {
     uint64_t text_bytes, train_text_bytes; /* UTF-8 bytes that the tokens stand for; 0: not known */
     char tokenizer[64];                    /* "bytes", "bpe:" and the begin of tokenizer.json's SHA-256 */
     char hash[SHA256_HEX_SIZE];            /* over all of the above, ids and document starts */
+    /* White-space separated words of the text (text/token_measure.h), and a check sum of both and the hash. They follow
+     * from the ids and the tokenizer, so the hash, which runs go by, is without them. All 0: not known, as in files
+     * that were made before words were counted. */
+    uint64_t words, train_words, words_check;
 };
 
 enum token_split { SPLIT_TRAIN, SPLIT_VAL };

@@ -17,6 +17,9 @@ uint32_t token_id_bytes(uint64_t vocab);
  * this adds; they come last because a writer knows them last. */
 void token_hash_numbers(struct sha256 *s, const struct token_file_header *h);
 
+/* What words_check must be: the first 8 bytes of a SHA-256 over hash, words and train_words. */
+uint64_t token_words_check(const struct token_file_header *h);
+
 static inline uint64_t token_documents_offset(const struct token_file_header *h)
 {
     uint64_t end = TOKEN_HEADER_BYTES + h->count * h->id_bytes;

@@ -8,7 +8,9 @@
 
 struct token_measure {
     uint64_t bytes;
-    uint64_t words; /* as `wc -w` counts in the C locale; a word belongs to where it begins */
+    /* Runs of bytes without white space (that of ASCII: space, tab, line ends), as Python's bytes.split counts; a word
+     * belongs to where it begins. `wc -w` leaves out words without a printable character. */
+    uint64_t words;
 };
 
 /* out: of training and of validation. marked: the last token of each document was added and stands for no text. */

@@ -296,6 +296,8 @@ static int measure(struct token_writer *w, struct err *err)
         return err_set(err, ERR_INTERNAL, "the tokens stand for %llu bytes of text, the text had %llu",
                        (unsigned long long)bytes, (unsigned long long)h->text_bytes);
     h->train_text_bytes = w->measure[SPLIT_TRAIN].bytes;
+    h->train_words = w->measure[SPLIT_TRAIN].words;
+    h->words = h->train_words + w->measure[SPLIT_VAL].words;
     return 0;
 }
 
@@ -304,6 +306,8 @@ static int write_header(struct token_writer *w, struct err *err)
     token_hash_numbers(w->hash, &w->header);
     sha256_finish(w->hash, w->header.hash);
     w->hash = NULL;
+    if (w->texts.text)
+        w->header.words_check = token_words_check(&w->header);
     if (lseek(w->tokens.fd, 0, SEEK_SET) != 0)
         return err_set_errno(err, errno, "cannot seek in %s", w->tokens.path);
     int rc = file_write_all(w->tokens.fd, &w->header, sizeof w->header, w->tokens.path, err);

@@ -49,6 +49,14 @@ static int evaluate(const struct loaded_run *r, const struct token_file *data, c
     return rc;
 }
 
+static void add_known(cJSON *o, const char *key, double value)
+{
+    if (isnan(value))
+        cJSON_AddNullToObject(o, key);
+    else
+        json_add_double(o, key, value);
+}
+
 static void print(const struct arguments *a, const struct loaded_run *r, const struct order_windows *w,
                   const struct evaluation *found, FILE *out)
 {
@@ -65,10 +73,12 @@ static void print(const struct arguments *a, const struct loaded_run *r, const s
     json_add_int64(o, "predictions", found->predictions);
     json_add_double(o, "loss", found->loss);
     json_add_double(o, "perplexity", exp(found->loss));
-    if (isnan(found->bits_per_byte))
-        cJSON_AddNullToObject(o, "bits_per_byte");
+    add_known(o, "bits_per_byte", found->bits_per_byte);
+    add_known(o, "word_perplexity", found->word_perplexity);
+    if (found->words)
+        json_add_int64(o, "words", (int64_t)found->words);
     else
-        json_add_double(o, "bits_per_byte", found->bits_per_byte);
+        cJSON_AddNullToObject(o, "words");
     char *text = json_print(o, false);
     fprintf(out, "%s\n", text);
     free(text);

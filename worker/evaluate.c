@@ -13,6 +13,16 @@
 #include "worker/trainer.h"
 #include "worker/window.h"
 
+static uint64_t split_tokens(const struct token_file_header *h, enum token_split split)
+{
+    return split == SPLIT_TRAIN ? h->train_count : h->count - h->train_count;
+}
+
+static uint64_t split_words(const struct token_file_header *h, enum token_split split)
+{
+    return split == SPLIT_TRAIN ? h->train_words : h->words - h->train_words;
+}
+
 /* Bits a byte = nats a token / ln 2 * tokens a byte, the last one over the split's own text; NaN when its bytes are not
  * known. */
 static double bits_per_byte(const struct token_file_header *h, enum token_split split, double loss)
@@ -21,8 +31,15 @@ static double bits_per_byte(const struct token_file_header *h, enum token_split 
         return NAN;
     bool train = split == SPLIT_TRAIN;
     uint64_t bytes = train ? h->train_text_bytes : h->text_bytes - h->train_text_bytes;
-    uint64_t tokens = train ? h->train_count : h->count - h->train_count;
-    return loss / M_LN2 * ((double)tokens / (double)bytes);
+    return loss / M_LN2 * ((double)split_tokens(h, split) / (double)bytes);
+}
+
+/* exp(nats a word) = exp(nats a token * tokens a word), over the split's own text, all of which an evaluation covers.
+ */
+static double word_perplexity(const struct token_file_header *h, enum token_split split, double loss)
+{
+    uint64_t words = split_words(h, split);
+    return words == 0 ? NAN : exp(loss * ((double)split_tokens(h, split) / (double)words));
 }
 
 /* With a memory a batch is window i of each stream, and so are the streams of train.batch, whatever the micro-batch. */
@@ -69,6 +86,8 @@ int evaluate_split(const struct evaluated *m, const struct token_file *data, con
     out->predictions = predictions;
     out->loss = results.loss_sum / (double)predictions;
     out->bits_per_byte = bits_per_byte(&data->header, windows->split, out->loss);
+    out->words = split_words(&data->header, windows->split);
+    out->word_perplexity = word_perplexity(&data->header, windows->split, out->loss);
     return 0;
 }
 
@@ -93,6 +112,7 @@ int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
     e->loss = found.loss;
     e->perplexity = exp(e->loss);
     e->bits_per_byte = found.bits_per_byte;
+    e->word_perplexity = found.word_perplexity;
     e->ms = (double)(clock_monotonic_us() - begin) / 1e3;
     snprintf(e->split, sizeof e->split, "val");
     log_event(LOG_LEVEL_INFO, "evaluated", "step=%" PRId64 " epoch=%.4f loss=%.17g perplexity=%.6g ms=%.1f", e->step,

@@ -13,8 +13,10 @@ struct trainer;
 
 struct evaluation {
     int64_t predictions;
-    double loss;          /* nats a prediction: the mean is over predictions, never over windows */
-    double bits_per_byte; /* NaN when the text's bytes are not known */
+    double loss;            /* nats a prediction: the mean is over predictions, never over windows */
+    double bits_per_byte;   /* NaN when the text's bytes are not known */
+    uint64_t words;         /* of the split; 0: not known, or none */
+    double word_perplexity; /* NaN without words */
 };
 
 struct evaluated {

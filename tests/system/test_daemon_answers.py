@@ -74,6 +74,7 @@ class Imported(Case):
         self.assertEqual(self.home.ctl("wait", "curve", "--timeout", "0").returncode, 0)
         shown = self.home.json("show", "curve")
         self.assertEqual((shown["state"], shown["kind"]), ("finished", "import"))
+        self.assertEqual([shown[k] for k in ("perplexity", "bits_per_byte", "word_perplexity")], [None] * 3)
         for args in ("list",), ("list", "--state", "finished"), ("list", "curve"):
             line = next(x for x in self.home.ctl(*args).stdout.splitlines() if "curve" in x).split()
             self.assertEqual((line[2], line[-1]), ("finished", "imported"), args)

@@ -117,6 +117,8 @@ class Ids(TokenizerTest):
         made = json.loads(self.ok("data", "prepare", "--tokenizer", str(SHARED / "tokenizers/20B_tokenizer.json"),
                                   str(SHARED / "wikitext-103/wiki.valid.raw"), "-o", "d", "--json"))
         self.assertEqual((made["tokens"], made["vocab"], made["val"]), (251183, 50277, 12559))
+        # WikiText's own count is 217,646 tokens, 3,760 of them for the ends of lines.
+        self.assertEqual(made["train_words"] + made["val_words"], 217646 - 3760)
 
     @needs_shared
     def test_gpt2(self):

@@ -3,6 +3,7 @@
 --hf, eval and sample, with a real daemon and real workers. Logits are compared in tests/unit/worker/test_neox.c; here
 whole ways: a model that goes out and comes in again is the same."""
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -154,7 +155,8 @@ class HfCase(unittest.TestCase):
         own = self.json("evals", "gelu")[-1]
         disjoint = self.json("eval", "gelu")
         self.assertEqual(disjoint["loss"], own["loss"])
-        self.assertEqual(disjoint["bits_per_byte"], own["bits_per_byte"])
+        for key in ("bits_per_byte", "word_perplexity"):
+            self.assertEqual(disjoint[key], own[key])
         self.assertEqual({**disjoint, "windowing": ""},
                          {**self.json("eval", "gelu", "--windowing", "sliding:32"), "windowing": ""})
         sliding = self.json("eval", "gelu", "--windowing", "sliding:8")
@@ -163,9 +165,43 @@ class HfCase(unittest.TestCase):
         train = self.json("eval", "gelu", "--split", "train", "--data", "text", "--cpu")
         self.assertGreater(train["predictions"], disjoint["predictions"])
         self.assertIn("bits a byte", self.ok("eval", "gelu"))
+        self.check_word_perplexity(disjoint, train)
         self.refused("at most train.seq_len, 32", "eval", "gelu", "--windowing", "sliding:33")
         self.refused("disjoint or sliding:STRIDE", "eval", "gelu", "--windowing", "sliding:0", status=2)
         self.refused("no run", "eval", "absent")
+
+    def check_word_perplexity(self, val, train):
+        """exp(nats of the part / its words), by every verb that tells it; none where words were never counted."""
+        meta = json.loads((self.home.path / "data/text/meta.json").read_text())
+        for found, part in ((val, "val"), (train, "train")):
+            self.assertEqual(found["words"], meta[f"{part}_words"])
+            self.assertGreater(found["words"], 1)
+            wanted = math.exp(found["loss"] * meta[part] / found["words"])
+            self.assertAlmostEqual(found["word_perplexity"] / wanted, 1, delta=1e-12)
+        shown, compared = self.json("show", "gelu"), self.json("compare", "gelu")["runs"][0]
+        for key in ("perplexity", "bits_per_byte", "word_perplexity"):
+            self.assertEqual((shown[key], compared[key]), (val[key], val[key]), key)
+        for verb in ("eval", "show", "compare"):
+            self.assertIn("word perplexity", self.ok(verb, "gelu"), verb)
+        # A data set as it was made before words were counted is the same one, without the number.
+        tokens = self.home.path / "data/text/tokens"
+        counted = tokens.read_bytes()
+        with open(tokens, "r+b") as f:
+            f.seek(200)
+            self.assertEqual(struct.unpack("<2Q", f.read(16)), (meta["train_words"] + meta["val_words"], meta["train_words"]))
+            f.seek(200)
+            f.write(bytes(24))
+        self.addCleanup(tokens.write_bytes, counted)
+        old = self.json("eval", "gelu")
+        self.assertEqual((old["loss"], old["word_perplexity"], old["words"]), (val["loss"], None, None))
+        self.assertNotIn("word perplexity", self.ok("eval", "gelu"))
+        spec = json.loads(json.dumps(SPEC))
+        spec["train"]["steps"] = 2
+        self.train("uncounted", spec)
+        self.assertEqual({e["word_perplexity"] for e in self.json("evals", "uncounted")}, {None})
+        self.assertNotIn("word perplexity", self.ok("compare", "uncounted"))
+        self.assertIn("word perplexity", self.ok("compare", "uncounted", "gelu"))
+        self.assertIsNone(self.json("show", "uncounted")["word_perplexity"])
 
     def test_memories(self):
         """Evaluated as in training; neither exported nor sampled from."""

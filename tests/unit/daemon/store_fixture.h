@@ -179,6 +179,7 @@ static inline void journal_add_eval(struct journal_text *j, int64_t step, double
                                    .loss = loss,
                                    .perplexity = exp(loss),
                                    .bits_per_byte = NAN,
+                                   .word_perplexity = step % 2 ? NAN : 2 * exp(loss),
                                    .ms = 1,
                                    .split = "val"};
     journal_add(j, &r);

@@ -418,7 +418,7 @@ static void test_import(void **state)
     size_t n;
     OK(store_evals(conn, id, &e, &n, &fixture_err));
     assert_int_equal(n, 5);
-    assert_true(e[1].loss == 0.5 && e[1].step == 10000 && !e[1].has_bits_per_byte);
+    assert_true(e[1].loss == 0.5 && e[1].step == 10000 && !e[1].bits_per_byte.known && !e[1].word_perplexity.known);
     free(e);
     free(rows);
 }

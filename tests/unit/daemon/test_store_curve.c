@@ -47,9 +47,20 @@ static void check_evals(int64_t run, const struct model *m)
             assert_true(i < n);
             assert_int_equal(e[i].step, s);
             assert_true(e[i].loss == m->eval[s]);
+            assert_true(!e[i].bits_per_byte.known && e[i].word_perplexity.known == (s % 2 == 0));
+            if (e[i].word_perplexity.known)
+                assert_true(e[i].word_perplexity.value == 2 * exp(m->eval[s]));
             i++;
         }
     assert_int_equal(i, n);
+    struct store_quality q;
+    OK(store_eval_newest(conn, run, &q, &fixture_err));
+    assert_int_equal(q.perplexity.known, n > 0);
+    assert_int_equal(q.word_perplexity.known, n > 0 && e[n - 1].step % 2 == 0);
+    if (n > 0)
+        assert_true(q.perplexity.value == exp(e[n - 1].loss));
+    if (q.word_perplexity.known)
+        assert_true(q.word_perplexity.value == 2 * exp(e[n - 1].loss));
     free(e);
 }
 

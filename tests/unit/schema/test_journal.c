@@ -242,12 +242,14 @@ static void test_other_kinds(void **state)
                                          .loss = 3.1,
                                          .perplexity = INFINITY,
                                          .bits_per_byte = NAN,
+                                         .word_perplexity = NAN,
                                          .ms = 210,
                                          .split = "val"}};
     round_trip(&r);
     journal_print(&r, line);
-    assert_non_null(strstr(line, "\"perplexity\":\"inf\",\"bits_per_byte\":null,"));
+    assert_non_null(strstr(line, "\"perplexity\":\"inf\",\"bits_per_byte\":null,\"predictions\""));
     r.eval.bits_per_byte = 4.47;
+    r.eval.word_perplexity = 61.5;
     round_trip(&r);
     r = (struct journal_record){
         .kind = JOURNAL_CHECKPOINT,

@@ -3,10 +3,9 @@
 #define BAKA_WORKER_ARGUMENTS_H
 
 #include <stdio.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include "base/path.h"
-#include "text/token_file.h"
+#include "schema/job.h"
 
 struct err;
 
@@ -38,13 +37,7 @@ struct arguments {
     char table[PATH_SIZE];  /* tune; "": the backend's own */
     char hf_dir[PATH_SIZE]; /* import: read; export: written */
     char name[NAME_SIZE];   /* import: of the model */
-    char data[NAME_SIZE];   /* eval */
-    bool on_cpu;            /* eval, sample: there in fp32, whatever the spec says */
-    enum token_split split; /* eval */
-    int64_t stride;         /* eval; 0: train.seq_len */
-    int tokens, stop, vocab /* sample: most tokens, id that ends the text or -1, ids known or 0: all */;
-    int64_t seed, top_k;
-    double temperature, top_p;
+    struct job job;         /* eval, sample: what is asked for, without prompt and ids */
 };
 
 /* ERR_INVALID with one line to print above a hint at --help. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/file.h"
+#include "schema/job.h"
 #include "text/token_file.h"
 #include "worker/model.h"
 
@@ -32,30 +33,13 @@ int loaded_run_read_spec(const char *home, const char *run_dir, struct spec *spe
     return 0;
 }
 
-/* One text is read without what stands between its tokens or came before them. A checkpoint's memories are in the type
- * of activations. */
-static int check_memory(const struct spec *s, enum loaded_for purpose, bool on_cpu, struct err *err)
-{
-    const char *field = spec_memory_field(s);
-    if (field && purpose == LOADED_TO_READ)
-        return err_set_at(err, ERR_INVALID, field, "%s: a text cannot be sampled from a model with a memory or pauses",
-                          field);
-    if (spec_has_memory(s) && on_cpu && s->train.precision != PRECISION_FP32)
-        return err_set_at(err, ERR_INVALID, field, "%s: a memory in bf16 cannot be read on a CPU", field);
-    return 0;
-}
-
-static void adapt(struct loaded_run *r, enum loaded_for purpose, bool on_cpu)
+static void adapt(struct loaded_run *r, const struct job *job)
 {
     struct spec *s = &r->spec;
-    if (on_cpu) {
-        s->train.device = DEVICE_CPU;
-        s->train.precision = PRECISION_FP32;
-        s->resources.gpus = s->resources.gpu_memory = 0;
-    }
+    job_adapt_spec(job, s);
     s->train.micro_batch = checkpoint_get_state(r->checkpoint)->micro_batch; /* to the bits of the run's own losses */
     s->train.recompute = RECOMPUTE_ALL;
-    if (purpose != LOADED_TO_READ)
+    if (job->kind != JOB_SAMPLE)
         return;
     s->train.batch = s->train.micro_batch = 1;
     s->train.recompute = RECOMPUTE_NONE;
@@ -79,24 +63,24 @@ static int make_model(struct loaded_run *r, int threads, struct err *err)
     return checkpoint_restore(r->checkpoint, r->model, err);
 }
 
-int loaded_run_open(struct loaded_run *r, const char *home, const char *run_dir, enum loaded_for purpose, bool on_cpu,
-                    int threads, struct err *err)
+int loaded_run_open(struct loaded_run *r, const struct loaded_from *from, const struct job *job, struct err *err)
 {
     int64_t vocab = 0;
     *r = (struct loaded_run){0};
-    int rc = loaded_run_read_spec(home, run_dir, &r->spec, &vocab, err);
+    int rc = loaded_run_read_spec(from->home, from->spec_dir, &r->spec, &vocab, err);
     if (rc == 0)
-        rc = check_memory(&r->spec, purpose, on_cpu, err);
+        rc = job_check(job, &r->spec, err);
     if (rc == 0)
-        rc = checkpoint_open_newest(run_dir, &r->checkpoint, err);
+        rc = from->checkpoint ? checkpoint_open(from->run_dir, from->checkpoint, &r->checkpoint, err)
+                              : checkpoint_open_newest(from->run_dir, &r->checkpoint, err);
     if (rc != 0)
         return rc;
-    adapt(r, purpose, on_cpu);
+    adapt(r, job);
     rc = device_choose(&r->spec, &r->device, err);
     if (rc == 0)
         rc = plan_make(&r->spec, vocab, &r->device.plan, &r->plan, err);
     if (rc == 0)
-        rc = make_model(r, threads, err);
+        rc = make_model(r, from->threads, err);
     if (rc != 0)
         loaded_run_close(r);
     return rc;

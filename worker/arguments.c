@@ -16,6 +16,7 @@ enum option_id {
     OPTION_RUN_DIR,
     OPTION_ATTEMPT,
     OPTION_RESUME,
+    OPTION_SOURCE,
     OPTION_THREADS,
     OPTION_MICRO_BATCH_LIMIT,
     OPTION_LOCK_FD,
@@ -46,6 +47,7 @@ static const struct option options[] = {
     {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
     {"attempt", required_argument, NULL, OPTION_ATTEMPT},
     {"resume", required_argument, NULL, OPTION_RESUME},
+    {"source", required_argument, NULL, OPTION_SOURCE},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"micro-batch-limit", required_argument, NULL, OPTION_MICRO_BATCH_LIMIT},
     {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
@@ -76,7 +78,7 @@ static const struct option options[] = {
 void arguments_print_help(FILE *out)
 {
     fputs("Usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
-          "                   [--micro-batch-limit N] [--lock-fd FD]\n"
+          "                   [--micro-batch-limit N] [--lock-fd FD] [--source RUN_DIR]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
           "       baka-worker [--home DIR] --import-hf DIR --name NAME\n"
@@ -98,6 +100,8 @@ void arguments_print_help(FILE *out)
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
           "  --micro-batch-limit N\n"
           "                     where train.micro_batch is auto and no checkpoint has pinned it: at most N\n"
+          "  --source RUN_DIR   no training but what job.json beside spec.json asks for, an evaluation or a sample, by the\n"
+          "                     checkpoint that --resume names below RUN_DIR\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
           "  --tune SPEC.json   measure the GPU's algorithms for this spec's products and write the fastest to the\n"
@@ -287,6 +291,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
             else
                 snprintf(a.resume, sizeof a.resume, "%s", resume);
             break;
+        case OPTION_SOURCE:
+            rc = read_dir("--source", optarg, a.source, err);
+            break;
         case OPTION_THREADS:
             rc = read_int("--threads", optarg, 1, THREADS_MAX, &a.threads, err);
             break;
@@ -356,7 +363,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
     }
     if (rc == 0 && optind < argc)
         rc = err_set(err, ERR_INVALID, "unexpected argument '%.100s'", argv[optind]);
-    if (rc == 0 && a.mode == MODE_TRAIN)
+    if (rc == 0 && a.source[0] && a.mode == MODE_TRAIN)
+        a.mode = MODE_JOB;
+    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_JOB))
         rc = check_train(&a, resume, err);
     if (rc == 0 && a.table[0] && a.mode != MODE_TUNE)
         rc = err_set(err, ERR_INVALID, "--table goes with --tune");

@@ -12,6 +12,7 @@ struct err;
 /* Those that need the state directory come first, up to MODE_SAMPLE. */
 enum worker_mode {
     MODE_TRAIN,
+    MODE_JOB,
     MODE_PLAN,
     MODE_TUNE,
     MODE_IMPORT_HF,
@@ -27,7 +28,7 @@ enum worker_mode {
 struct arguments {
     enum worker_mode mode;
     char home[PATH_SIZE];    /* absolute; set for all that reads or writes there */
-    char run_dir[PATH_SIZE]; /* train */
+    char run_dir[PATH_SIZE]; /* train, job */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
     int threads;            /* 0: resources.cpus of the spec */
@@ -37,6 +38,7 @@ struct arguments {
     char table[PATH_SIZE];  /* tune; "": the backend's own */
     char hf_dir[PATH_SIZE]; /* import: read; export: written */
     char name[NAME_SIZE];   /* import: of the model */
+    char source[PATH_SIZE]; /* job: run directory of the run whose checkpoint is `resume` */
     struct job job;         /* eval, sample: what is asked for, without prompt and ids */
 };
 

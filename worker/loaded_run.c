@@ -2,6 +2,7 @@
  * to stay: gradients and moments have their places, since a checkpoint holds the moments. */
 #include "worker/loaded_run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/err.h"
 #include "base/file.h"
@@ -46,43 +47,78 @@ static void adapt(struct loaded_run *r, const struct job *job)
     s->data.reset = RESET_EPOCH;
 }
 
+/* What the device told, and if it is that it has no room, what the plan wants it for. */
+static int device_failed(struct loaded_run *r, int rc, struct err *err)
+{
+    char told[256], needs[160];
+    if (rc != -ERR_NO_MEMORY)
+        return rc;
+    snprintf(told, sizeof told, "%.255s", err->message);
+    plan_say_needs(&r->plan, needs, sizeof needs);
+    r->blame = r->device.own_memory ? END_OOM_GPU : END_OOM_HOST;
+    return err_set(err, ERR_NO_MEMORY, "%s; the run needs %s", told, needs);
+}
+
 static int make_model(struct loaded_run *r, int threads, struct err *err)
 {
     struct backend *b = NULL;
     const struct backend_options options = {.storage = r->device.storage,
                                             .threads = threads > 0 ? threads : (int)r->spec.resources.cpus,
                                             .workspace_bytes = r->plan.bytes.by_class[PLAN_WORKSPACE]};
-    int rc = backend_open(r->device.backend, &options, &b, err);
+    r->blame = END_BACKEND_ERROR;
+    int rc = device_failed(r, backend_open(r->device.backend, &options, &b, err), err);
     if (rc != 0)
         return rc;
-    rc = model_create(&r->spec, &r->plan, b, &r->model, err);
+    rc = device_failed(r, model_create(&r->spec, &r->plan, b, &r->model, err), err);
     if (rc != 0) {
         b->ops->close(b);
         return rc;
     }
+    r->backend = b;
+    r->blame = END_BAD_CHECKPOINT;
     return checkpoint_restore(r->checkpoint, r->model, err);
+}
+
+/* A plan that is too large is the job's fault where it asks for more than the run took, else the device has too little
+ * at the moment. */
+static int make_plan(struct loaded_run *r, const struct job *job, int64_t vocab, struct err *err)
+{
+    r->blame = END_BACKEND_ERROR;
+    int rc = device_choose(&r->spec, &r->device, err);
+    if (rc != 0)
+        return rc;
+    rc = plan_make(&r->spec, vocab, &r->device.plan, &r->plan, err);
+    r->blame = rc != -ERR_TOO_LARGE || job->memory > 0 || job->cpu ? END_BAD_SPEC
+               : r->device.own_memory                              ? END_OOM_GPU
+                                                                   : END_OOM_HOST;
+    return rc;
 }
 
 int loaded_run_open(struct loaded_run *r, const struct loaded_from *from, const struct job *job, struct err *err)
 {
     int64_t vocab = 0;
-    *r = (struct loaded_run){0};
+    *r = (struct loaded_run){.blame = END_BAD_DATA};
     int rc = loaded_run_read_spec(from->home, from->spec_dir, &r->spec, &vocab, err);
-    if (rc == 0)
-        rc = job_check(job, &r->spec, err);
-    if (rc == 0)
-        rc = from->checkpoint ? checkpoint_open(from->run_dir, from->checkpoint, &r->checkpoint, err)
-                              : checkpoint_open_newest(from->run_dir, &r->checkpoint, err);
+    if (rc != 0)
+        return rc;
+    r->blame = END_BAD_SPEC;
+    rc = job_check(job, &r->spec, err);
+    if (rc != 0)
+        return rc;
+    r->blame = END_BAD_CHECKPOINT;
+    rc = from->checkpoint ? checkpoint_open(from->run_dir, from->checkpoint, &r->checkpoint, err)
+                          : checkpoint_open_newest(from->run_dir, &r->checkpoint, err);
     if (rc != 0)
         return rc;
     adapt(r, job);
-    rc = device_choose(&r->spec, &r->device, err);
-    if (rc == 0)
-        rc = plan_make(&r->spec, vocab, &r->device.plan, &r->plan, err);
+    rc = make_plan(r, job, vocab, err);
     if (rc == 0)
         rc = make_model(r, from->threads, err);
-    if (rc != 0)
+    if (rc != 0) {
+        enum journal_end_reason blame = r->blame;
         loaded_run_close(r);
+        r->blame = blame;
+    }
     return rc;
 }
 

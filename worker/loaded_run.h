@@ -3,6 +3,7 @@
 #ifndef BAKA_WORKER_LOADED_RUN_H
 #define BAKA_WORKER_LOADED_RUN_H
 
+#include "schema/journal.h"
 #include "schema/plan.h"
 #include "schema/spec.h"
 #include "worker/checkpoint.h"
@@ -25,7 +26,9 @@ struct loaded_run {
     struct plan plan;
     struct device device;
     struct model *model;
+    struct backend *backend; /* the model's */
     struct checkpoint *checkpoint;
+    enum journal_end_reason blame; /* set where it failed, for an `end` whose error's code says no better */
 };
 
 /* RUN_DIR/spec.json, and the vocabulary from HOME's data set where the spec has none. */

@@ -42,7 +42,7 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
     if (rc == 0)
         rc = store_run_get(c, id, &run, err);
     if (rc == 0) {
-        import = run.import;
+        import = run.kind == KIND_IMPORT;
         store_run_finish(&run);
         rc = store_curve_load(c, id, page->after + 1, INT64_MAX, (size_t)page->limit + 1, COLUMNS_ALL, &v, err);
     }

@@ -411,7 +411,7 @@ static void test_import(void **state)
     store_curve_finish(&v);
     struct store_run r;
     OK(store_run_get(conn, id, &r, &fixture_err));
-    assert_true(r.import && r.state == RUN_FINISHED && r.best_val_loss.value == 0.5 && r.val_loss.value == 2.0);
+    assert_true(r.kind == KIND_IMPORT && r.state == RUN_FINISHED && r.best_val_loss.value == 0.5 && r.val_loss.value == 2.0);
     assert_int_equal(r.step, 10 * (N - 1));
     store_run_finish(&r);
     struct store_eval *e;

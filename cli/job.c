@@ -105,8 +105,10 @@ static int wait_for(struct waiting *w, const struct job_look *own, struct err *e
             if (own->on_look) {
                 progress_hide(w->progress); /* what it writes must not stand behind our line */
                 rc = own->on_look(own->arg, run, err);
-            } else {
+            }
+            if (!own->on_look || rc > 0) {
                 tell(w, run);
+                rc = 0;
             }
         }
         cJSON_Delete(run);

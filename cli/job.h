@@ -19,8 +19,8 @@ void job_print_queued(const struct cli *cli, const cJSON *answer);
 int job_refuse_options(const struct cli *cli, const char *id, const char *what);
 
 struct job_look {
-    /* Called with the job's RUN now and then, and once when it has ended, in place of a line of progress; not 0:
-     * job_wait returns that. May be NULL. */
+    /* Called with the job's RUN now and then, and once when it has ended: 0, it has its own output by
+     * now; 1, a line of progress is wanted; negative: job_wait returns that. May be NULL. */
     int (*on_look)(void *arg, const cJSON *run, struct err *err);
     void *arg;
 };

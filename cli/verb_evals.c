@@ -44,7 +44,8 @@ const struct verb verb_evals = {
     .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte, oldest first;\n"
             "split is val or train, the loss is in nats a prediction. Doubles have 17\n"
             "digits; nan, inf, -inf are words (strings in JSON); what is not known is\n"
-            "empty.\n"
+            "empty. Of an evaluation by `bakactl eval`, given its id, also data, windowing and\n"
+            "memory; a run's own rows are those of its training, see `bakactl show RUN`.\n"
             "\n"
             "Example:\n"
             "  bakactl evals elephant | column -s, -t\n",

@@ -25,7 +25,7 @@ static void print_change(const cJSON *run)
 {
     bool waiting = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
     printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"),
-           !waiting                 ? run_text(run, "state")
+           !waiting               ? run_text(run, "state")
            : job_view_is_job(run) ? "stops after its batch or token"
                                   : "stops after its step and a checkpoint");
 }

@@ -1,5 +1,5 @@
-/* job.h: what eval and sample share: a job of a run's model in the daemon's queue, made and waited for. Thread: the main
- * one. */
+/* job.h: what eval and sample share: a job of a run's model in the daemon's queue, made and waited for. Thread: the
+ * main one. */
 #ifndef BAKA_CLI_JOB_H
 #define BAKA_CLI_JOB_H
 
@@ -25,8 +25,8 @@ struct job_look {
     void *arg;
 };
 
-/* Until the job has ended, with a line of progress on standard error; a daemon that goes away is waited for. *out is its
- * RUN with all details, for the caller to delete. An end that is not `finished` is an error with its reason. */
+/* Until the job has ended, with a line of progress on standard error; a daemon that goes away is waited for. *out is
+ * its RUN with all details, for the caller to delete. An end that is not `finished` is an error with its reason. */
 int job_wait(const struct cli *cli, struct client *client, const char *id, const struct job_look *look, cJSON **out,
              struct err *err);
 

@@ -58,10 +58,9 @@ void job_view_print_evaluations(const cJSON *const *runs, int count)
     static const struct {
         const char *title;
         enum table_align align;
-    } columns[] = {{"EVALUATED", TABLE_LEFT}, {"JOB", TABLE_LEFT},     {"DATA", TABLE_LEFT},
-                   {"SPLIT", TABLE_LEFT},       {"WINDOWS", TABLE_LEFT}, {"MEMORY", TABLE_RIGHT},
-                   {"STEP", TABLE_RIGHT},       {"LOSS", TABLE_RIGHT},   {"PERPLEXITY", TABLE_RIGHT},
-                   {"BITS/BYTE", TABLE_RIGHT}};
+    } columns[] = {{"EVALUATED", TABLE_LEFT},   {"JOB", TABLE_LEFT},       {"DATA", TABLE_LEFT},  {"SPLIT", TABLE_LEFT},
+                   {"WINDOWS", TABLE_LEFT},     {"MEMORY", TABLE_RIGHT},   {"STEP", TABLE_RIGHT}, {"LOSS", TABLE_RIGHT},
+                   {"PERPLEXITY", TABLE_RIGHT}, {"BITS/BYTE", TABLE_RIGHT}};
     struct table *table = table_create();
     int rows = 0;
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)

@@ -9,8 +9,8 @@
 bool job_view_is_job(const cJSON *run);
 /* "asked     loss on val of kjv, sliding:64 windows, by b00012" and "found     …", of a job's RUN with details. */
 void job_view_print(const cJSON *run);
-/* A table of the evaluations that jobs made of these runs, with the data set and the windows of each; nothing where there
- * are none. A blank line stands before. */
+/* A table of the evaluations that jobs made of these runs, with the data set and the windows of each; nothing where
+ * there are none. A blank line stands before. */
 void job_view_print_evaluations(const cJSON *const *runs, int count);
 
 #endif

@@ -1,4 +1,5 @@
-/* verb_eval.c: bakactl eval RUN: the loss of a run's model on any data set, as a job in the queue, or at once and here. */
+/* verb_eval.c: bakactl eval RUN: the loss of a run's model on any data set, as a job in the queue, or at once and here.
+ */
 #include "cli/verb.h"
 
 #include <inttypes.h>
@@ -142,8 +143,8 @@ static int run(struct cli *cli)
     cJSON_Delete(run);
     if (is_job && job_refuse_options(cli, cli->args.positional[0], "an evaluation"))
         return CLI_USAGE;
-    int rc = is_job ? wait_and_print(cli, client, cli->args.positional[0], &err)
-                    : eval_queued(cli, client, &wish, &err);
+    int rc =
+        is_job ? wait_and_print(cli, client, cli->args.positional[0], &err) : eval_queued(cli, client, &wish, &err);
     return rc ? cli_fail(cli, &err) : CLI_DONE;
 }
 

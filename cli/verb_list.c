@@ -57,11 +57,10 @@ static const struct {
     const char *title;
     enum table_align align;
 } columns[COLUMNS] = {
-    [ID] = {"ID", TABLE_LEFT},           [NAME] = {"NAME", TABLE_LEFT},     [KIND] = {"KIND", TABLE_LEFT},
-    [STATE] = {"STATE", TABLE_LEFT},
-    [DONE] = {"DONE", TABLE_RIGHT},      [EPOCH] = {"EPOCH", TABLE_RIGHT},  [TRAIN] = {"TRAIN", TABLE_RIGHT},
-    [VAL] = {"VAL", TABLE_RIGHT},        [TOK_S] = {"TOK/S", TABLE_RIGHT},  [MFU] = {"MFU", TABLE_RIGHT},
-    [TIME] = {"LEFT/TOOK", TABLE_RIGHT}, [REASON] = {"REASON", TABLE_LEFT},
+    [ID] = {"ID", TABLE_LEFT},        [NAME] = {"NAME", TABLE_LEFT},       [KIND] = {"KIND", TABLE_LEFT},
+    [STATE] = {"STATE", TABLE_LEFT},  [DONE] = {"DONE", TABLE_RIGHT},      [EPOCH] = {"EPOCH", TABLE_RIGHT},
+    [TRAIN] = {"TRAIN", TABLE_RIGHT}, [VAL] = {"VAL", TABLE_RIGHT},        [TOK_S] = {"TOK/S", TABLE_RIGHT},
+    [MFU] = {"MFU", TABLE_RIGHT},     [TIME] = {"LEFT/TOOK", TABLE_RIGHT}, [REASON] = {"REASON", TABLE_LEFT},
 };
 
 static const char *state_text(const cJSON *run)

@@ -1,6 +1,6 @@
-/* verb_sample.c: bakactl sample RUN --prompt TEXT: lets a run's model go on with a text, as a job in the queue, or at once
- * and here. The worker knows ids only: the prompt is encoded and the answer decoded here, by the tokenizer of the run's
- * data set. */
+/* verb_sample.c: bakactl sample RUN --prompt TEXT: lets a run's model go on with a text, as a job in the queue, or at
+ * once and here. The worker knows ids only: the prompt is encoded and the answer decoded here, by the tokenizer of the
+ * run's data set. */
 #include "cli/verb.h"
 
 #include <errno.h>
@@ -92,7 +92,8 @@ static void add_numbers(struct worker_program *w, struct numbers *n, const struc
     }
 }
 
-/* --- at once and here ---------------------------------------------------------------------------------------------- */
+/* --- at once and here ----------------------------------------------------------------------------------------------
+ */
 
 static int generate_here(struct cli *cli, const struct run_folder *folder, struct tokenizer *t, struct numbers *n,
                          struct err *err)

@@ -7,8 +7,8 @@
 #include "schema/job.h"
 #include "schema/spec.h"
 
-/* An evaluation with all that its loss depends on, in the keys of `baka-worker --eval`; among others (no key) also whose
- * job it was. `s` is the spec of the run or of the job: windows are equally long. */
+/* An evaluation with all that its loss depends on, in the keys of `baka-worker --eval`; among others (no key) also
+ * whose job it was. `s` is the spec of the run or of the job: windows are equally long. */
 static int write_eval(struct jsonw *w, const char *key, const struct store_job_eval *e, const struct spec *s,
                       struct err *err)
 {

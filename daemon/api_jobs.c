@@ -1,8 +1,8 @@
 /* api_jobs.c: POST /v1/jobs: an evaluation or a sample of a run's model becomes a job in the queue.
  *
- * The body is that of schema/job.h, with the run's id or name in place of its source, and what bakad knows left out. The
- * run, its checkpoint, its spec and the data sets are looked at before, on a reader's thread, so that what can be known
- * now is refused now; then one write. A request that made its job before is answered by what there is.
+ * The body is that of schema/job.h, with the run's id or name in place of its source, and what bakad knows left out.
+ * The run, its checkpoint, its spec and the data sets are looked at before, on a reader's thread, so that what can be
+ * known now is refused now; then one write. A request that made its job before is answered by what there is.
  *
  * A job goes before training runs that wait: somebody is waiting for it, and it is short beside them. */
 #include "daemon/api.h"
@@ -75,7 +75,8 @@ static int parse(struct api_call *call, struct err *err)
     return rc ? rc : take_name(o->body, "run", true, o->ref, err);
 }
 
-/* --- what can be known before it is queued ------------------------------------------------------------------------- */
+/* --- what can be known before it is queued -------------------------------------------------------------------------
+ */
 
 static int find_source(struct store_conn *c, struct order *o, struct err *err)
 {
@@ -209,7 +210,8 @@ static int make_row(const struct bakad *b, struct order *o, const char *source_s
     return 0;
 }
 
-/* --- the way to the queue ------------------------------------------------------------------------------------------ */
+/* --- the way to the queue ------------------------------------------------------------------------------------------
+ */
 
 static int answer(struct store_conn *c, struct api_call *call, int64_t id, struct err *err)
 {

@@ -99,9 +99,8 @@ static int run_evals(struct store_conn *c, struct api_call *call, struct err *er
 {
     static const char *const names[] = {"step", "epoch",      "tokens",        "split",
                                         "loss", "perplexity", "bits_per_byte", NULL};
-    static const char *const job_names[] = {"step",       "epoch",         "tokens", "split",     "loss",
-                                            "perplexity", "bits_per_byte", "data",   "windowing", "memory",
-                                            NULL};
+    static const char *const job_names[] = {"step",          "epoch", "tokens",    "split",  "loss", "perplexity",
+                                            "bits_per_byte", "data",  "windowing", "memory", NULL};
     struct store_eval *evals;
     struct store_asked asked = {0};
     struct job job = {0};

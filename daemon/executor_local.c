@@ -177,8 +177,8 @@ int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd
     snprintf(fd_text, sizeof fd_text, "%d", LOCK_FD);
     snprintf(limit, sizeof limit, "%lld", (long long)l->micro_batch_limit);
     const char *resume = l->resume[0] != '\0' ? l->resume : "none";
-    const char *args[20] = {l->worker, "--home", l->home,     "--run-dir", l->run_dir,  "--attempt", attempt,
-                            "--resume", resume,  "--threads", threads,     "--lock-fd", fd_text};
+    const char *args[20] = {l->worker,  "--home", l->home,     "--run-dir", l->run_dir,  "--attempt", attempt,
+                            "--resume", resume,   "--threads", threads,     "--lock-fd", fd_text};
     size_t n = 13;
     if (l->micro_batch_limit > 0) {
         args[n++] = "--micro-batch-limit";

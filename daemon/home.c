@@ -157,7 +157,8 @@ int home_data_probe(const char *home, const char *name, struct home_data *out, s
     /* magic 0, header_bytes 8, id_bytes 12, count 16, train_count 24, document_count 32, vocab 40, tokenizer 64 */
     struct home_data data = {0};
     if (n == (ssize_t)sizeof header)
-        data = (struct home_data){.vocab = get64(header, 40), .tokens = get64(header, 16), .train_tokens = get64(header, 24)};
+        data = (struct home_data){
+            .vocab = get64(header, 40), .tokens = get64(header, 16), .train_tokens = get64(header, 24)};
     if (n == (ssize_t)sizeof header)
         memcpy(data.tokenizer, header + TOKENIZER_AT, sizeof data.tokenizer - 1);
     if (n != (ssize_t)sizeof header || memcmp(header, "BAKATOK1", 8) != 0 ||

@@ -271,8 +271,8 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
                          err);
     if (!rc)
         rc = sql_run_one(f->c, QUERY_INGEST_START_RUN,
-                         SQL_VALUES(SQL_INT(g->run), g->job ? SQL_NULL : SQL_INT(s->total_steps), SQL_INT(s->tokens_per_epoch),
-                                    SQL_INT(s->steps_per_epoch), SQL_INT(s->params),
+                         SQL_VALUES(SQL_INT(g->run), g->job ? SQL_NULL : SQL_INT(s->total_steps),
+                                    SQL_INT(s->tokens_per_epoch), SQL_INT(s->steps_per_epoch), SQL_INT(s->params),
                                     s->flops_per_token > 0 ? SQL_REAL(s->flops_per_token) : SQL_NULL,
                                     SQL_INT(s->micro_batch)),
                          err);

@@ -67,8 +67,7 @@ bool job_windowing_parse(const char *text, int64_t *stride)
 {
     char again[JOB_WINDOWING_SIZE];
     int64_t n = 0;
-    if (strcmp(text, "disjoint") != 0 &&
-        (sscanf(text, "sliding:%" SCNd64, &n) != 1 || n < 1 || n > INT32_MAX))
+    if (strcmp(text, "disjoint") != 0 && (sscanf(text, "sliding:%" SCNd64, &n) != 1 || n < 1 || n > INT32_MAX))
         return false;
     job_windowing_text(n, again);
     if (strcmp(again, text) != 0)

@@ -1,6 +1,6 @@
-/* job.h: what is asked of a run's model beside training: an evaluation or a sample. The kind of a job, its parameters as
- * one table, their canonical JSON (job.json beside spec.json in the job's run directory), and what of them contradicts
- * the model's spec. bakactl says them, bakad validates and keeps them, baka-worker obeys. Pure; any thread.
+/* job.h: what is asked of a run's model beside training: an evaluation or a sample. The kind of a job, its parameters
+ * as one table, their canonical JSON (job.json beside spec.json in the job's run directory), and what of them
+ * contradicts the model's spec. bakactl says them, bakad validates and keeps them, baka-worker obeys. Pure; any thread.
  */
 #ifndef BAKA_SCHEMA_JOB_H
 #define BAKA_SCHEMA_JOB_H

@@ -13,8 +13,8 @@ struct err;
 struct job;
 struct loaded_run;
 
-/* Opens HOME/data/DATA for the job: its ids are the model's, by vocabulary and tokenizer, it has the split, and its hash
- * was computed anew, for the kernels rely on ids below the vocabulary. The caller closes *data. */
+/* Opens HOME/data/DATA for the job: its ids are the model's, by vocabulary and tokenizer, it has the split, and its
+ * hash was computed anew, for the kernels rely on ids below the vocabulary. The caller closes *data. */
 int eval_open_data(const char *home, const struct job *job, const struct loaded_run *r, struct token_file *data,
                    struct order_windows *windows, struct err *err);
 /* stopped: see struct evaluated. */

@@ -85,9 +85,8 @@ int sample_generate(const struct job *job, const struct loaded_run *r, const int
     int rc = logits && order ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for the logits");
     for (int64_t i = 0; i < count && rc == 0; i++) {
         if (ids[i] < 0 || ids[i] >= r->plan.vocab)
-            rc = err_set_at(err, ERR_INVALID, "ids",
-                            "the prompt's id %d is outside the model's vocabulary of %" PRId64, (int)ids[i],
-                            r->plan.vocab);
+            rc = err_set_at(err, ERR_INVALID, "ids", "the prompt's id %d is outside the model's vocabulary of %" PRId64,
+                            (int)ids[i], r->plan.vocab);
         else
             text_add(&t, ids[i]);
     }

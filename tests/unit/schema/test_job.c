@@ -51,15 +51,17 @@ static void test_goes_round(void **state)
     goes_round("{\"kind\":\"eval\",\"source\":\"b00012\",\"data\":\"kjv\"}",
                "{\"cpu\":false,\"data\":\"kjv\",\"kind\":\"eval\",\"memory\":0,\"source\":\"b00012\",\"split\":\"val\","
                "\"tokens_per_epoch\":0,\"windowing\":\"disjoint\"}");
-    goes_round("{\"source\":\"b00012\",\"kind\":\"eval\",\"data\":\"kjv\",\"windowing\":\"sliding:64\",\"memory\":512,"
-               "\"split\":\"train\",\"cpu\":true,\"tokens_per_epoch\":9007199254740991}",
-               "{\"cpu\":true,\"data\":\"kjv\",\"kind\":\"eval\",\"memory\":512,\"source\":\"b00012\",\"split\":\"train\","
-               "\"tokens_per_epoch\":9007199254740991,\"windowing\":\"sliding:64\"}");
-    goes_round("{\"kind\":\"sample\",\"source\":\"b00012\",\"ids\":[0,2147483647],\"temperature\":0.1,\"prompt\":\"a\","
-               "\"stop\":null,\"seed\":\"9223372036854775807\"}",
-               "{\"cpu\":false,\"ids\":[0,2147483647],\"kind\":\"sample\",\"prompt\":\"a\",\"seed\":"
-               "\"9223372036854775807\",\"source\":\"b00012\",\"stop\":-1,\"temperature\":0.1,\"tokens\":200,\"top_k\":0,"
-               "\"top_p\":1,\"vocab\":0}");
+    goes_round(
+        "{\"source\":\"b00012\",\"kind\":\"eval\",\"data\":\"kjv\",\"windowing\":\"sliding:64\",\"memory\":512,"
+        "\"split\":\"train\",\"cpu\":true,\"tokens_per_epoch\":9007199254740991}",
+        "{\"cpu\":true,\"data\":\"kjv\",\"kind\":\"eval\",\"memory\":512,\"source\":\"b00012\",\"split\":\"train\","
+        "\"tokens_per_epoch\":9007199254740991,\"windowing\":\"sliding:64\"}");
+    goes_round(
+        "{\"kind\":\"sample\",\"source\":\"b00012\",\"ids\":[0,2147483647],\"temperature\":0.1,\"prompt\":\"a\","
+        "\"stop\":null,\"seed\":\"9223372036854775807\"}",
+        "{\"cpu\":false,\"ids\":[0,2147483647],\"kind\":\"sample\",\"prompt\":\"a\",\"seed\":"
+        "\"9223372036854775807\",\"source\":\"b00012\",\"stop\":-1,\"temperature\":0.1,\"tokens\":200,\"top_k\":0,"
+        "\"top_p\":1,\"vocab\":0}");
 }
 
 #define EVAL "{\"kind\":\"eval\",\"source\":\"b00012\",\"data\":\"kjv\""
@@ -128,7 +130,8 @@ static void test_beside_a_spec(void **state)
     (void)state;
     struct spec plain = spec_of("{\"data\":{\"name\":\"d\"},\"train\":{\"seq_len\":64}}");
     struct spec xl = spec_of("{\"data\":{\"name\":\"d\"},\"train\":{\"seq_len\":64},\"memory\":{\"xl\":{\"len\":40}}}");
-    struct spec pause = spec_of("{\"data\":{\"name\":\"d\"},\"train\":{\"seq_len\":64},\"memory\":{\"pause\":{\"tokens\":4}}}");
+    struct spec pause =
+        spec_of("{\"data\":{\"name\":\"d\"},\"train\":{\"seq_len\":64},\"memory\":{\"pause\":{\"tokens\":4}}}");
     agrees(EVAL ",\"windowing\":\"sliding:64\"}", &plain);
     contradicts(EVAL ",\"windowing\":\"sliding:65\"}", &plain, "windowing", "at most train.seq_len, 64");
     agrees(EVAL ",\"windowing\":\"sliding:63\"}", &pause);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include "cli/client.h"
+#include "cli/job_view.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
@@ -24,7 +25,9 @@ static void print_change(const cJSON *run)
 {
     bool waiting = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
     printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"),
-           waiting ? "stops after its step and a checkpoint" : run_text(run, "state"));
+           !waiting               ? run_text(run, "state")
+           : job_view_is_job(run) ? "stops after its batch or token"
+                                  : "stops after its step and a checkpoint");
 }
 
 int change_runs(struct cli *cli, const char *action)

@@ -13,7 +13,10 @@ static int read_run(const struct cli *cli, const cJSON *run, struct run_folder *
 {
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(run, "spec"), "data");
     if (strcmp(run_text(run, "kind"), "train") != 0)
-        return err_set(err, ERR_INVALID, "%s is an imported curve: there is no model", run_text(run, "name"));
+        return strcmp(run_text(run, "kind"), "import") == 0
+                   ? err_set(err, ERR_INVALID, "%s is an imported curve: there is no model", run_text(run, "name"))
+                   : err_set(err, ERR_INVALID, "%s is a job of kind %s: it has no model of its own",
+                             run_text(run, "id"), run_text(run, "kind"));
     snprintf(out->id, sizeof out->id, "%s", run_text(run, "id"));
     snprintf(out->data, sizeof out->data, "%s", run_text(data, "name"));
     return path_format(out->path, err, "%s/runs/%s", cli->home, out->id);

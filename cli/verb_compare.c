@@ -10,6 +10,7 @@
 #include "cli/client.h"
 #include "cli/comparison.h"
 #include "cli/comparison_summary.h"
+#include "cli/job_view.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
@@ -213,10 +214,23 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
     return rc;
 }
 
+/* By jobs, on data sets and windows of their own: never part of an arrow. */
+static void print_evaluations(const struct comparison *c)
+{
+    const cJSON **runs = calloc(c->count + 1, sizeof *runs);
+    if (!runs)
+        abort();
+    for (size_t i = 0; i < c->count; i++)
+        runs[i] = c->runs[i].json;
+    job_view_print_evaluations(runs, (int)c->count);
+    free(runs);
+}
+
 static void print_all(const struct comparison *c)
 {
     print_table(c);
     comparison_print_groups(c, stdout);
+    print_evaluations(c);
     putchar('\n');
     print_chart(c);
     putchar('\n');

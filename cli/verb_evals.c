@@ -45,7 +45,8 @@ const struct verb verb_evals = {
             "oldest first; split is val or train, the loss is in nats a prediction, the last\n"
             "is exp(nats a word), words being what white space separates. Doubles have 17\n"
             "digits; nan, inf, -inf are words (strings in JSON); what is not known is\n"
-            "empty.\n"
+            "empty. Of an evaluation by `bakactl eval`, given its id, also data, windowing and\n"
+            "memory; a run's own rows are those of its training, see `bakactl show RUN`.\n"
             "\n"
             "Example:\n"
             "  bakactl evals elephant | column -s, -t\n",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/table.h"
 #include "cli/client.h"
+#include "cli/job_view.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
@@ -50,16 +51,16 @@ static int fetch_runs(struct client *client, const struct cli *cli, cJSON *runs,
     return 0;
 }
 
-enum column { ID, NAME, STATE, DONE, EPOCH, TRAIN, VAL, TOK_S, MFU, TIME, REASON, COLUMNS };
+enum column { ID, NAME, KIND, STATE, DONE, EPOCH, TRAIN, VAL, TOK_S, MFU, TIME, REASON, COLUMNS };
 
 static const struct {
     const char *title;
     enum table_align align;
 } columns[COLUMNS] = {
-    [ID] = {"ID", TABLE_LEFT},           [NAME] = {"NAME", TABLE_LEFT},     [STATE] = {"STATE", TABLE_LEFT},
-    [DONE] = {"DONE", TABLE_RIGHT},      [EPOCH] = {"EPOCH", TABLE_RIGHT},  [TRAIN] = {"TRAIN", TABLE_RIGHT},
-    [VAL] = {"VAL", TABLE_RIGHT},        [TOK_S] = {"TOK/S", TABLE_RIGHT},  [MFU] = {"MFU", TABLE_RIGHT},
-    [TIME] = {"LEFT/TOOK", TABLE_RIGHT}, [REASON] = {"REASON", TABLE_LEFT},
+    [ID] = {"ID", TABLE_LEFT},        [NAME] = {"NAME", TABLE_LEFT},       [KIND] = {"KIND", TABLE_LEFT},
+    [STATE] = {"STATE", TABLE_LEFT},  [DONE] = {"DONE", TABLE_RIGHT},      [EPOCH] = {"EPOCH", TABLE_RIGHT},
+    [TRAIN] = {"TRAIN", TABLE_RIGHT}, [VAL] = {"VAL", TABLE_RIGHT},        [TOK_S] = {"TOK/S", TABLE_RIGHT},
+    [MFU] = {"MFU", TABLE_RIGHT},     [TIME] = {"LEFT/TOOK", TABLE_RIGHT}, [REASON] = {"REASON", TABLE_LEFT},
 };
 
 static const char *state_text(const cJSON *run)
@@ -83,6 +84,8 @@ static const char *cell_text(const cJSON *run, enum column column, char out[RUN_
         return run_text(run, "id");
     case NAME:
         return run_text(run, "name");
+    case KIND:
+        return run_text(run, "kind");
     case STATE:
         return state_text(run);
     case DONE:
@@ -151,11 +154,13 @@ static void print_table(const cJSON *runs, int skip_ended)
 {
     static const enum column least[] = {MFU, TOK_S, EPOCH, TRAIN, DONE};
     const size_t least_count = output_is_terminal(stdout) ? sizeof least / sizeof *least : 0;
-    unsigned hidden = 1u << REASON | 1u << MFU;
+    unsigned hidden = 1u << REASON | 1u << MFU | 1u << KIND;
     const cJSON *run;
     cJSON_ArrayForEach(run, runs) {
         if (*reason_text(run))
             hidden &= ~(1u << REASON);
+        if (job_view_is_job(run))
+            hidden &= ~(1u << KIND);
         if (!isnan(run_number(run, "mfu")))
             hidden &= ~(1u << MFU);
     }
@@ -238,7 +243,8 @@ const struct verb verb_list = {
             "diverged, cancelled. TRAIN is the mean loss of the last 1/20 epoch, VAL the\n"
             "newest validation loss, MFU the share of the GPU's peak FLOPs that the model\n"
             "takes (only where known), LEFT/TOOK the time that a running run still needs or\n"
-            "that an ended one took. A curve from `bakactl import` is finished, with REASON\n"
+            "that an ended one took, KIND train, eval, sample or import (only where there are\n"
+            "jobs of eval or sample). A curve from `bakactl import` is finished, with REASON\n"
             "imported. Filters that match nothing leave an empty table; a narrow terminal is\n"
             "not given all columns. --json prints {\"runs\":[...]} with all runs that match.\n"
             "\n" REFERENCE_HELP "\n"

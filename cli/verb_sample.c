@@ -1,64 +1,26 @@
-/* verb_sample.c: bakactl sample RUN --prompt TEXT: lets a run's model go on with a text. The worker knows ids only: the
- * prompt is encoded and the answer decoded here, by the tokenizer of the run's data set. */
+/* verb_sample.c: bakactl sample RUN --prompt TEXT: lets a run's model go on with a text, as a job in the queue, or at
+ * once and here. The worker knows ids only: the prompt is encoded and the answer decoded here, by the tokenizer of the
+ * run's data set. */
 #include "cli/verb.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "base/json.h"
+#include "cli/client.h"
 #include "cli/data_tokenizer.h"
-#include "cli/output.h"
+#include "cli/job.h"
 #include "cli/run_folder.h"
+#include "cli/run_view.h"
+#include "cli/sample_text.h"
 #include "cli/worker_program.h"
+#include "schema/job.h"
+#include "schema/submission.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
-
-/* What comes from the worker, id by id. */
-struct answer {
-    struct token_texts texts;
-    uint64_t vocab;
-    int32_t end_of_text;
-    int64_t id; /* of the line that is being read; -1: none yet */
-    bool json;
-    FILE *text; /* json: all of it */
-    cJSON *ids;
-};
-
-static int take_id(struct answer *a, struct err *err)
-{
-    if (a->id < 0 || (uint64_t)a->id >= a->vocab)
-        return err_set(err, ERR_INTERNAL, "baka-worker gave an id outside the vocabulary of %" PRIu64, a->vocab);
-    size_t size = 0;
-    const unsigned char *text = a->texts.text(a->texts.state, (int32_t)a->id, &size);
-    if (a->id == a->end_of_text)
-        size = 0;
-    if (a->json)
-        cJSON_AddItemToArray(a->ids, cJSON_CreateNumber((double)a->id));
-    if (a->json)
-        fwrite(text, 1, size, a->text);
-    else if (output_is_terminal(stdout)) /* which a text must not drive */
-        output_text(stdout, (const char *)text, size);
-    else
-        fwrite(text, 1, size, stdout);
-    a->id = -1;
-    return 0;
-}
-
-static int on_output(void *arg, const char *bytes, size_t size, struct err *err)
-{
-    struct answer *a = arg;
-    int rc = 0;
-    for (size_t i = 0; i < size && rc == 0; i++) {
-        if (bytes[i] == '\n')
-            rc = take_id(a, err);
-        else if (bytes[i] < '0' || bytes[i] > '9' || a->id > INT32_MAX)
-            rc = err_set(err, ERR_INTERNAL, "baka-worker gave something else than ids");
-        else
-            a->id = (a->id < 0 ? 0 : 10 * a->id) + (bytes[i] - '0');
-    }
-    fflush(stdout);
-    return rc;
-}
 
 static int print_ids(void *arg, const int32_t *ids, size_t n, uint64_t text_bytes, bool last, struct err *err)
 {
@@ -130,107 +92,207 @@ static void add_numbers(struct worker_program *w, struct numbers *n, const struc
     }
 }
 
-/* Bytes of the character at the beginning of a text; 0 where there is none that JSON could carry. */
-static size_t character_size(const char *text, size_t size)
-{
-    for (size_t n = 1; n <= 4 && n <= size && text[0]; n++) {
-        struct utf8_check check = {0};
-        if (utf8_check_feed(&check, (const unsigned char *)text, n) && utf8_check_end(&check))
-            return n;
-    }
-    return 0;
-}
+/* --- at once and here ----------------------------------------------------------------------------------------------
+ */
 
-/* A model may write what is no UTF-8: U+FFFD in JSON, for each byte. */
-static char *json_text(const char *text, size_t size)
-{
-    char *out = NULL;
-    size_t out_size;
-    FILE *f = open_memstream(&out, &out_size);
-    if (!f)
-        abort();
-    for (size_t i = 0; i < size;) {
-        size_t n = character_size(text + i, size - i);
-        if (n)
-            fwrite(text + i, 1, n, f);
-        else
-            fputs("\xef\xbf\xbd", f);
-        i += n ? n : 1;
-    }
-    fclose(f);
-    return out;
-}
-
-static void print_json(const char *prompt, struct answer *a, char **text, const size_t *size)
-{
-    fflush(a->text);
-    char *valid = json_text(*text, *size);
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "prompt", prompt);
-    cJSON_AddStringToObject(o, "text", valid);
-    cJSON_AddItemToObject(o, "ids", a->ids);
-    output_json(stdout, o);
-    cJSON_Delete(o);
-    free(valid);
-}
-
-static int generate(struct cli *cli, const struct run_folder *folder, struct tokenizer *t, struct numbers *n,
-                    struct err *err)
+static int generate_here(struct cli *cli, const struct run_folder *folder, struct tokenizer *t, struct numbers *n,
+                         struct err *err)
 {
     const char *prompt = args_value(&cli->args, "--prompt");
-    const struct tokenizer_about *about = tokenizer_about(t);
-    char *ids, *text = NULL;
-    size_t size, text_size = 0;
+    char *ids;
+    size_t size;
     int rc = encode(t, prompt, &ids, &size, err);
     if (rc != 0) {
         free(ids);
         return rc;
     }
-    struct answer a = {.texts = tokenizer_texts(t),
-                       .vocab = about->vocab,
-                       .end_of_text = about->end_of_text,
-                       .id = -1,
-                       .json = cli->json,
-                       .text = open_memstream(&text, &text_size),
-                       .ids = cJSON_CreateArray()};
+    struct sample_text *text = sample_text_create(t, cli->json);
     struct worker_program worker = {.arguments = {"--home", cli->home, "--run-dir", folder->path},
                                     .input = ids,
                                     .input_size = size,
-                                    .on_output = on_output,
-                                    .arg = &a};
-    add_numbers(&worker, n, about);
+                                    .on_output = sample_text_add,
+                                    .arg = text};
+    add_numbers(&worker, n, tokenizer_about(t));
     if (args_flag(&cli->args, "--cpu"))
         worker_program_add(&worker, "--on-cpu");
     rc = worker_program_run(&worker, err);
-    if (rc == 0 && cli->json)
-        print_json(prompt, &a, &text, &text_size);
-    else
-        cJSON_Delete(a.ids);
-    if (rc == 0 && !cli->json)
-        putchar('\n');
-    fclose(a.text);
-    free(text);
+    if (rc == 0)
+        sample_text_end(text, prompt);
+    sample_text_destroy(text);
     free(ids);
     return rc;
+}
+
+static int sample_here(struct cli *cli, struct numbers *n, struct err *err)
+{
+    struct run_folder folder;
+    struct tokenizer *t = NULL;
+    int rc = run_folder_find(cli, cli->args.positional[0], &folder, err);
+    if (rc == 0)
+        rc = data_tokenizer_open(cli->home, folder.data, &t, err);
+    if (rc == 0)
+        rc = generate_here(cli, &folder, t, n, err);
+    tokenizer_close(t);
+    return rc;
+}
+
+/* --- a job's ----------------------------------------------------------------------------------------------------- */
+
+/* Follows attempts/N/sample of the newest attempt. */
+struct reader {
+    const struct cli *cli;
+    struct sample_text *text;
+    int fd;
+    int attempt; /* of fd, 0: none yet */
+};
+
+static int read_more(struct reader *r, struct err *err)
+{
+    char block[4096];
+    ssize_t n = 0;
+    while (r->fd >= 0 && ((n = read(r->fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR))) {
+        int rc = n > 0 ? sample_text_add(r->text, block, (size_t)n, err) : 0;
+        if (rc != 0)
+            return rc;
+    }
+    return n < 0 ? err_set_errno(err, errno, "cannot read the sample") : 0;
+}
+
+static int on_look(void *arg, const cJSON *run, struct err *err)
+{
+    struct reader *r = arg;
+    char path[PATH_SIZE];
+    int attempt = (int)run_number(run, "attempts");
+    if (attempt < 1)
+        return 1;
+    if (r->fd < 0 || attempt != r->attempt) {
+        int rc = path_format(path, err, "%s/runs/%s/attempts/%d/sample", r->cli->home, run_text(run, "id"), attempt);
+        if (rc != 0)
+            return rc;
+        if (r->fd >= 0)
+            close(r->fd);
+        r->fd = open(path, O_RDONLY | O_CLOEXEC); /* not there before its model is loaded */
+        r->attempt = attempt;
+        sample_text_again(r->text);
+    }
+    int rc = read_more(r, err);
+    return rc ? rc : !sample_text_is_shown(r->text);
+}
+
+static int wait_and_print(const struct cli *cli, struct client *client, const char *id, struct tokenizer *t,
+                          struct err *err)
+{
+    struct reader reader = {.cli = cli, .text = sample_text_create(t, cli->json), .fd = -1};
+    cJSON *run;
+    int rc = job_wait(cli, client, id, &(struct job_look){on_look, &reader}, &run, err);
+    if (rc == 0) {
+        sample_text_end(reader.text, run_text(cJSON_GetObjectItemCaseSensitive(run, "job"), "prompt"));
+        cJSON_Delete(run);
+    }
+    if (reader.fd >= 0)
+        close(reader.fd);
+    sample_text_destroy(reader.text);
+    return rc;
+}
+
+static int add_ids(cJSON *body, const char *lines, struct err *err)
+{
+    cJSON *ids = cJSON_AddArrayToObject(body, "ids");
+    int64_t count = 0;
+    for (char *end; *lines; lines = *end ? end + 1 : end, count++) {
+        if (count == JOB_MAX_IDS)
+            return err_set(err, ERR_TOO_LARGE, "the prompt has more than %d tokens", JOB_MAX_IDS);
+        cJSON_AddItemToArray(ids, cJSON_CreateNumber((double)strtol(lines, &end, 10)));
+    }
+    return 0;
+}
+
+static int make_body(const struct cli *cli, struct tokenizer *t, const struct numbers *n, cJSON *body, struct err *err)
+{
+    const char *prompt = args_value(&cli->args, "--prompt");
+    const struct tokenizer_about *about = tokenizer_about(t);
+    char *lines;
+    size_t size;
+    int rc = encode(t, prompt, &lines, &size, err);
+    if (rc == 0)
+        rc = add_ids(body, lines, err);
+    free(lines);
+    if (rc != 0)
+        return rc;
+    cJSON_AddStringToObject(body, "prompt", prompt);
+    json_add_int64(body, "tokens", n->tokens);
+    json_add_double(body, "temperature", n->temperature);
+    json_add_int64(body, "top_k", n->top_k);
+    json_add_double(body, "top_p", n->top_p < 1 ? n->top_p : 1);
+    json_add_int64(body, "seed", n->seed);
+    json_add_int64(body, "stop", about->end_of_text < 0 ? -1 : about->end_of_text);
+    json_add_int64(body, "vocab", (int64_t)about->vocab);
+    cJSON_AddBoolToObject(body, "cpu", args_flag(&cli->args, "--cpu"));
+    return 0;
+}
+
+static int sample_queued(struct cli *cli, struct client *client, struct tokenizer *t, const struct numbers *n,
+                         struct err *err)
+{
+    cJSON *body = cJSON_CreateObject(), *answer = NULL;
+    int rc = make_body(cli, t, n, body, err);
+    if (rc == 0)
+        rc = job_submit(client, cli->args.positional[0], job_kind_word(JOB_SAMPLE), body, &answer, err);
+    cJSON_Delete(body);
+    if (rc != 0)
+        return rc;
+    const cJSON *job = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(answer, "runs"), 0);
+    if (args_flag(&cli->args, "--detach"))
+        job_print_queued(cli, answer);
+    else
+        rc = wait_and_print(cli, client, run_text(job, "id"), t, err);
+    cJSON_Delete(answer);
+    return rc;
+}
+
+/* The run is one to sample from, or a sample that was queued before. */
+static int sample(struct cli *cli, const struct numbers *n)
+{
+    struct err err = {0};
+    struct client *client;
+    struct tokenizer *t = NULL;
+    cJSON *run = NULL;
+    int status = CLI_DONE, rc = cli_client(cli, &client, &err);
+    if (rc == 0)
+        rc = run_fetch(client, cli->args.positional[0], &run, &err);
+    bool is_job = strcmp(run_text(run, "kind"), job_kind_word(JOB_SAMPLE)) == 0;
+    if (rc == 0 && is_job)
+        status = job_refuse_options(cli, cli->args.positional[0], "a sample");
+    else if (rc == 0 && !args_value(&cli->args, "--prompt"))
+        status = cli_usage(cli, "--prompt TEXT is needed");
+    if (rc == 0 && status == CLI_DONE) {
+        const cJSON *spec = cJSON_GetObjectItemCaseSensitive(run, "spec");
+        const char *data = run_text(cJSON_GetObjectItemCaseSensitive(spec, "data"), "name");
+        rc = *data ? data_tokenizer_open(cli->home, data, &t, &err)
+                   : err_set(&err, ERR_INVALID, "%s is an imported curve: there is no model", run_text(run, "name"));
+        if (rc == 0)
+            rc = is_job ? wait_and_print(cli, client, run_text(run, "id"), t, &err)
+                        : sample_queued(cli, client, t, n, &err);
+    }
+    tokenizer_close(t);
+    cJSON_Delete(run);
+    return rc ? cli_fail(cli, &err) : status;
 }
 
 static int run(struct cli *cli)
 {
     struct err err = {0};
     struct numbers numbers;
-    struct run_folder folder;
-    struct tokenizer *t = NULL;
-    if (!args_value(&cli->args, "--prompt"))
+    bool now = args_flag(&cli->args, "--now"), may_be_job = !now && name_looks_like_id(cli->args.positional[0]);
+    if (now && args_flag(&cli->args, "--detach"))
+        return cli_usage(cli, "--now and --detach exclude each other");
+    if (!may_be_job && !args_value(&cli->args, "--prompt"))
         return cli_usage(cli, "--prompt TEXT is needed");
     if (read_numbers(cli, &numbers, &err))
         return cli_usage_err(cli, &err);
-    int rc = run_folder_find(cli, cli->args.positional[0], &folder, &err);
-    if (rc == 0)
-        rc = data_tokenizer_open(cli->home, folder.data, &t, &err);
-    if (rc == 0)
-        rc = generate(cli, &folder, t, &numbers, &err);
-    tokenizer_close(t);
-    return rc ? cli_fail(cli, &err) : CLI_DONE;
+    if (!now)
+        return sample(cli, &numbers);
+    return sample_here(cli, &numbers, &err) ? cli_fail(cli, &err) : CLI_DONE;
 }
 
 static const struct args_option options[] = {
@@ -241,18 +303,26 @@ static const struct args_option options[] = {
     {"--top-p", 0, "P", "only the likeliest that have the share P together (default: 1)", false},
     {"--seed", 0, "N", "equal seeds give equal texts (default: 0)", false},
     {"--cpu", 0, NULL, "on the CPU in fp32, whatever the run was trained on", false},
+    {"--detach", 0, NULL, "queue it, print its id and do not wait", false},
+    {"--now", 0, NULL, "at once and here, outside the queue and recorded nowhere", false},
     {NULL, 0, NULL, NULL, false},
 };
 
 const struct verb verb_sample = {
     .name = "sample",
     .path = "sample",
-    .arguments = "RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed N] [--cpu] [--json]",
+    .arguments = "RUN --prompt TEXT [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed N] [--cpu] "
+                 "[--detach|--now] [--json] | JOB [--json]",
     .summary = "let a run's model go on with a text",
-    .help = "Takes the run's newest good checkpoint and the tokenizer of its data set, and\n"
-            "prints what the model writes as it comes, until the tokenizer's end-of-text\n"
-            "token. Keys and values of the text so far are kept; one that has filled the\n"
-            "window of train.seq_len tokens is read again from its newest half. With --json:\n"
+    .help = "Queues a job of kind sample, before training runs that wait, and prints what the\n"
+            "model writes as it comes, until the tokenizer's end-of-text token. It takes the\n"
+            "run's newest good checkpoint when it starts, and the tokenizer of its data set.\n"
+            "The ids stay in the job's run directory, attempts/N/sample: `bakactl sample JOB`\n"
+            "prints the text of one that was left by Ctrl-C or queued with --detach. --now\n"
+            "computes beside whatever the daemon runs, where no slot is free for long.\n"
+            "\n"
+            "Keys and values of the text so far are kept; one that has filled the window of\n"
+            "train.seq_len tokens is read again from its newest half. With --json:\n"
             "{\"prompt\",\"text\",\"ids\"} at the end.\n"
             "\n"
             "Examples:\n"

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/client.h"
+#include "cli/job_view.h"
 #include "cli/output.h"
 #include "cli/run_view.h"
 #include "schema/spec.h"
@@ -201,15 +202,18 @@ static void print_spec(const cJSON *json)
 }
 
 /* "  1  finished  steps 1 to 892  cpu-avx512, 2 threads, 24.5 MiB  2026-11-23 14:05:09 (7.7s)" */
-static void print_attempt(const cJSON *attempt)
+static void print_attempt(const cJSON *attempt, bool of_job)
 {
     char text[RUN_VIEW_SIZE];
     const char *outcome = run_text(attempt, "outcome"), *device = run_text(attempt, "device");
+    const char *resume = run_text(attempt, "resume");
     double from = run_number(attempt, "resume_step"), to = run_number(attempt, "last_step");
     double began = run_number(attempt, "claimed_ms"), ended = run_number(attempt, "ended_ms");
     printf("  %.0f  ", run_number(attempt, "attempt"));
     print_safe(*outcome ? outcome : "at work");
-    if (to > from)
+    if (of_job)
+        printf("  by %s", *resume ? resume : "no checkpoint");
+    else if (to > from)
         printf("  steps %.0f to %.0f", from + 1, to);
     else
         fputs("  no steps", stdout);
@@ -227,13 +231,13 @@ static void print_attempt(const cJSON *attempt)
     putchar('\n');
 }
 
-static void print_attempts(const cJSON *attempts)
+static void print_attempts(const cJSON *attempts, bool of_job)
 {
     const cJSON *attempt;
     if (cJSON_GetArraySize(attempts))
         printf("\nattempts\n");
     cJSON_ArrayForEach(attempt, attempts)
-        print_attempt(attempt);
+        print_attempt(attempt, of_job);
 }
 
 static void print_checkpoints(const cJSON *checkpoints)
@@ -288,8 +292,12 @@ static int run(struct cli *cli)
         print_head(run);
         print_progress(run);
         print_gpu(run);
-        print_spec(cJSON_GetObjectItemCaseSensitive(run, "spec"));
-        print_attempts(cJSON_GetObjectItemCaseSensitive(run, "attempt_list"));
+        if (job_view_is_job(run))
+            job_view_print(run);
+        else
+            print_spec(cJSON_GetObjectItemCaseSensitive(run, "spec"));
+        job_view_print_evaluations((const cJSON *const *)&run, 1);
+        print_attempts(cJSON_GetObjectItemCaseSensitive(run, "attempt_list"), job_view_is_job(run));
         print_checkpoints(cJSON_GetObjectItemCaseSensitive(run, "checkpoints"));
         print_events(cJSON_GetObjectItemCaseSensitive(run, "events"));
     }
@@ -303,8 +311,9 @@ const struct verb verb_show = {
     .arguments = "RUN [--json]",
     .summary = "the story of one run",
     .help = "RUN is an id or a name (the newest run of that name). Prints state and reason,\n"
-            "progress, where its spec differs from the defaults, its attempts, checkpoints\n"
-            "and events (times are UTC).\n"
+            "progress, where its spec differs from the defaults, the evaluations that\n"
+            "`bakactl eval` made of it, its attempts, checkpoints and events (times are UTC).\n"
+            "Of an evaluation or a sample, by its id: what was asked and what was found.\n"
             "\n"
             "Examples:\n"
             "  bakactl show elephant\n"

@@ -187,7 +187,12 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
         ran_ms += now_ms - r->running_since_ms;
     jsonw_string(w, "id", r->id_text);
     jsonw_string(w, "name", r->name);
-    jsonw_string(w, "kind", r->import ? "import" : "train");
+    jsonw_string(w, "kind", store_kind_word(r->kind));
+    if (store_kind_is_job(r->kind)) {
+        char source[STORE_ID_SIZE];
+        store_id_text(r->source, source);
+        jsonw_string(w, "source", source);
+    }
     jsonw_string(w, "state", run_state_word(r->state));
     jsonw_string(w, "reason", waits != NULL ? waits : r->reason);
     jsonw_int(w, "attempts", r->attempts);

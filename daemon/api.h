@@ -15,6 +15,9 @@
 #include "daemon/store_curve.h"
 #include "daemon/store_run.h"
 
+struct plan;
+struct spec;
+
 struct api_call {
     struct bakad *bakad;
     struct http_request *request;
@@ -53,11 +56,17 @@ void api_run_object(struct jsonw *w, const char *key, const struct bakad *b, con
 void api_quality_fields(struct jsonw *w, const struct store_quality *q);
 /* "gpu": the newest sample of each attempt, into the object that is open. */
 int api_gpu_newest(struct store_conn *c, struct jsonw *w, int64_t id, struct err *err);
+/* What this machine can never run is refused, else *out is the plan for its largest device. Any thread. */
+int api_plan_run(const struct bakad *b, const struct spec *s, int64_t vocab, struct plan *out, struct err *err);
+/* Of a job: "job" and "result"; of any other run: "evaluations", what jobs found. Into the object that is open. */
+int api_job_fields(struct store_conn *c, struct jsonw *w, const struct store_run *r, struct err *err);
+/* "evaluations" alone. */
+int api_job_evaluations(struct store_conn *c, struct jsonw *w, int64_t run, struct err *err);
 void api_store_real(struct jsonw *w, const char *key, const struct store_real *r);
 /* null where value is STORE_UNKNOWN */
 void api_store_int(struct jsonw *w, const char *key, int64_t value);
 
-extern const struct http_route api_status_routes[], api_runs_routes[], api_submit_routes[], api_steps_routes[],
-    api_gpu_routes[], api_log_routes[], api_import_routes[], api_compare_routes[], stream_routes[];
+extern const struct http_route api_status_routes[], api_runs_routes[], api_submit_routes[], api_jobs_routes[],
+    api_steps_routes[], api_gpu_routes[], api_log_routes[], api_import_routes[], api_compare_routes[], stream_routes[];
 
 #endif

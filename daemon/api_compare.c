@@ -147,6 +147,9 @@ static int load(struct store_conn *c, struct request *q, struct err *err)
         struct loaded *l = &q->loaded[i];
         struct compare_run *r = &q->runs[i];
         int rc = store_run_get(c, q->ids[i], &l->run, err);
+        if (rc == 0 && store_kind_is_job(l->run.kind))
+            rc = err_set_at(err, ERR_INVALID, "ref", "%s is %s of %s's model, not a run to compare", l->run.id_text,
+                            l->run.kind == KIND_EVAL ? "an evaluation" : "a sample", l->run.name);
         if (rc == 0)
             rc = load_spec(c, l, err);
         if (rc == 0)
@@ -223,7 +226,8 @@ static void write_extents(struct jsonw *w, const struct compare_train *t)
     jsonw_end_object(w);
 }
 
-static void write_run(struct jsonw *w, const struct bakad *b, const struct request *q, size_t i, int64_t now_ms)
+static int write_run(struct store_conn *c, struct jsonw *w, const struct bakad *b, const struct request *q, size_t i,
+                     int64_t now_ms, struct err *err)
 {
     const struct loaded *l = &q->loaded[i];
     const struct compare_run *r = &q->runs[i];
@@ -239,7 +243,9 @@ static void write_run(struct jsonw *w, const struct bakad *b, const struct reque
     if (q->points)
         write_extents(w, &r->train);
     jsonw_end_object(w);
+    int rc = api_job_evaluations(c, w, l->run.id, err);
     jsonw_end_object(w);
+    return rc;
 }
 
 static void write_arrow(struct jsonw *w, const struct compare_run *winner, const struct compare_run *loser,
@@ -375,10 +381,11 @@ static int run_compare(struct store_conn *c, struct api_call *call, struct err *
         return rc;
     jsonw_begin_object(w, NULL);
     jsonw_begin_array(w, "runs");
-    for (size_t i = 0; i < q->count; i++)
-        write_run(w, call->bakad, q, i, call->now_ms);
+    for (size_t i = 0; i < q->count && rc == 0; i++)
+        rc = write_run(c, w, call->bakad, q, i, call->now_ms, err);
     jsonw_end_array(w);
-    rc = write_pairs(w, q, err);
+    if (rc == 0)
+        rc = write_pairs(w, q, err);
     if (rc == 0)
         rc = write_groups(w, q, err);
     if (rc)

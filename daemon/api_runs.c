@@ -212,8 +212,10 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
             jsonw_raw(w, "spec", spec);
         else
             jsonw_null(w, "spec");
-        rc = write_attempts(c, w, id, err);
+        rc = api_job_fields(c, w, &run, err);
     }
+    if (rc == 0)
+        rc = write_attempts(c, w, id, err);
     if (rc == 0)
         rc = api_gpu_newest(c, w, id, err);
     if (rc == 0)

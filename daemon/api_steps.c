@@ -3,7 +3,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include "daemon/store_curve.h"
+#include "daemon/store_job.h"
+#include "schema/job.h"
 
 enum { STEPS_PAGE_DEFAULT = 4096, STEPS_PAGE_MAX = 16384 };
 
@@ -42,7 +45,7 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
     if (rc == 0)
         rc = store_run_get(c, id, &run, err);
     if (rc == 0) {
-        import = run.import;
+        import = run.kind == KIND_IMPORT;
         store_run_finish(&run);
         rc = store_curve_load(c, id, page->after + 1, INT64_MAX, (size_t)page->limit + 1, COLUMNS_ALL, &v, err);
     }
@@ -79,22 +82,48 @@ static int run_steps(struct store_conn *c, struct api_call *call, struct err *er
     return 0;
 }
 
+/* Of an evaluation that is a job: on what, and how it was cut; memory null: as the run evaluates itself. */
+static void write_asked(struct jsonw *w, const struct job *j)
+{
+    char windowing[JOB_WINDOWING_SIZE];
+    job_windowing_text(j->stride, windowing);
+    jsonw_string(w, NULL, j->data);
+    jsonw_string(w, NULL, windowing);
+    if (j->memory > 0)
+        jsonw_int(w, NULL, j->memory);
+    else
+        jsonw_null(w, NULL);
+}
+
 static int run_evals(struct store_conn *c, struct api_call *call, struct err *err)
 {
     static const char *const names[] = {"step",       "epoch",         "tokens",          "split", "loss",
                                         "perplexity", "bits_per_byte", "word_perplexity", NULL};
+    static const char *const job_names[] = {"step", "epoch",      "tokens",        "split",
+                                            "loss", "perplexity", "bits_per_byte", "word_perplexity",
+                                            "data", "windowing",  "memory",        NULL};
     struct store_eval *evals;
+    struct store_asked asked = {0};
+    struct job job = {0};
     struct jsonw *w = &call->out;
     int64_t id;
     size_t n;
     int rc = store_resolve(c, call->ref, &id, err);
-    if (rc == 0)
-        rc = store_evals(c, id, &evals, &n, err);
     if (rc != 0)
         return rc;
+    bool is_job = store_job_get(c, id, &asked, NULL) == 0;
+    if (is_job)
+        rc = job_parse(asked.parameters, strlen(asked.parameters), &job, err);
+    free(asked.parameters);
+    if (rc == 0)
+        rc = store_evals(c, id, &evals, &n, err);
+    if (rc != 0) {
+        job_finish(&job);
+        return rc;
+    }
 
     jsonw_begin_object(w, NULL);
-    write_columns(w, names);
+    write_columns(w, is_job ? job_names : names);
     jsonw_begin_array(w, "rows");
     for (size_t i = 0; i < n; i++) {
         const struct store_eval *e = &evals[i];
@@ -107,11 +136,14 @@ static int run_evals(struct store_conn *c, struct api_call *call, struct err *er
         api_store_real(w, NULL, &e->perplexity);
         api_store_real(w, NULL, &e->bits_per_byte);
         api_store_real(w, NULL, &e->word_perplexity);
+        if (is_job)
+            write_asked(w, &job);
         jsonw_end_array(w);
     }
     jsonw_end_array(w);
     jsonw_end_object(w);
     free(evals);
+    job_finish(&job);
     return 0;
 }
 

@@ -76,6 +76,13 @@ static struct plan_device planned_device(const struct bakad *b, const struct spe
     return gpu;
 }
 
+int api_plan_run(const struct bakad *b, const struct spec *s, int64_t vocab, struct plan *out, struct err *err)
+{
+    const struct plan_device device = planned_device(b, s);
+    int rc = check_resources(b, s, err);
+    return rc ? rc : plan_make(s, vocab, &device, out, err);
+}
+
 struct data_seen {
     char name[NAME_SIZE];
     struct home_data data;
@@ -84,7 +91,6 @@ struct data_seen {
 static int prepare_run(const struct bakad *b, struct submission *m, size_t i, struct data_seen *seen, struct err *err)
 {
     const struct spec *s = &m->runs[i].spec;
-    const struct plan_device device = planned_device(b, s);
     struct plan plan;
     int rc = 0;
     if (strcmp(seen->name, s->data.name) != 0)
@@ -100,9 +106,7 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
     if (s->train.init_from[0] != '\0' && !home_has_model(b->config->home, s->train.init_from))
         return err_set_at(err, ERR_INVALID, "train.init_from",
                           "there is no model '%s': bring it with `bakactl import --hf`", s->train.init_from);
-    rc = check_resources(b, s, err);
-    if (rc == 0)
-        rc = plan_make(s, (int64_t)seen->data.vocab, &device, &plan, err);
+    rc = api_plan_run(b, s, (int64_t)seen->data.vocab, &plan, err);
     if (rc != 0)
         return rc;
     int64_t params = plan.params;

@@ -86,6 +86,10 @@ int executor_prepare(const struct executor_launch *l, int *lock_fd, struct err *
         rc = path_format(path, err, "%s/spec.json", l->run_dir);
     if (rc == 0)
         rc = file_write_atomic(path, l->spec, strlen(l->spec), 0600, err);
+    if (rc == 0 && l->job != NULL)
+        rc = path_format(path, err, "%s/job.json", l->run_dir);
+    if (rc == 0 && l->job != NULL)
+        rc = file_write_atomic(path, l->job, strlen(l->job), 0600, err);
     if (rc == 0)
         rc = path_format(path, err, "%s/lock", l->attempt_dir);
     if (rc != 0)
@@ -173,10 +177,17 @@ int executor_spawn(uv_loop_t *loop, const struct executor_launch *l, int lock_fd
     snprintf(fd_text, sizeof fd_text, "%d", LOCK_FD);
     snprintf(limit, sizeof limit, "%lld", (long long)l->micro_batch_limit);
     const char *resume = l->resume[0] != '\0' ? l->resume : "none";
-    const char *limited = l->micro_batch_limit > 0 ? "--micro-batch-limit" : NULL; /* the list ends at its first NULL */
-    const char *const args[] = {l->worker, "--home",   l->home, "--run-dir", l->run_dir, "--attempt",
-                                attempt,   "--resume", resume,  "--threads", threads,    "--lock-fd",
-                                fd_text,   limited,    limit,   NULL};
+    const char *args[20] = {l->worker,  "--home", l->home,     "--run-dir", l->run_dir,  "--attempt", attempt,
+                            "--resume", resume,   "--threads", threads,     "--lock-fd", fd_text};
+    size_t n = 13;
+    if (l->micro_batch_limit > 0) {
+        args[n++] = "--micro-batch-limit";
+        args[n++] = limit;
+    }
+    if (l->source_dir != NULL) {
+        args[n++] = "--source";
+        args[n++] = l->source_dir;
+    }
     char *argv[sizeof args / sizeof *args];
     memcpy(argv, args, sizeof args);
     uv_stdio_container_t stdio[LOCK_FD + 1] = {

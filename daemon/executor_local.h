@@ -20,6 +20,8 @@ struct executor_launch {
     int64_t attempt;
     const char *resume;      /* "checkpoints/120-a1" or "" */
     const char *spec;        /* JSON text of the whole spec */
+    const char *job;         /* JSON text of what is asked beside training; NULL: nothing */
+    const char *source_dir;  /* with a job: run directory that `resume` is in */
     const char *const *keep; /* checkpoints (names in checkpoints/) that are known; others are left-overs */
     size_t keep_count;
     int threads;

@@ -119,7 +119,7 @@ bool home_lost_database(const char *home, const char *database)
     return found;
 }
 
-enum { TOKEN_HEADER_BYTES = 4096, TOKEN_FIELDS = 48 };
+enum { TOKEN_HEADER_BYTES = 4096, TOKEN_FIELDS = 128, TOKENIZER_AT = 64 };
 
 /* Offsets in the header; all numbers little-endian. */
 static uint64_t get64(const unsigned char *header, size_t offset)
@@ -154,10 +154,13 @@ int home_data_probe(const char *home, const char *name, struct home_data *out, s
     if (n == (ssize_t)sizeof header)
         memcpy(&id_bytes, header + 12, sizeof id_bytes);
     id_bytes = le32toh(id_bytes);
-    /* magic 0, header_bytes 8, id_bytes 12, count 16, train_count 24, document_count 32, vocab 40 */
+    /* magic 0, header_bytes 8, id_bytes 12, count 16, train_count 24, document_count 32, vocab 40, tokenizer 64 */
     struct home_data data = {0};
     if (n == (ssize_t)sizeof header)
-        data = (struct home_data){get64(header, 40), get64(header, 16), get64(header, 24)};
+        data = (struct home_data){
+            .vocab = get64(header, 40), .tokens = get64(header, 16), .train_tokens = get64(header, 24)};
+    if (n == (ssize_t)sizeof header)
+        memcpy(data.tokenizer, header + TOKENIZER_AT, sizeof data.tokenizer - 1);
     if (n != (ssize_t)sizeof header || memcmp(header, "BAKATOK1", 8) != 0 ||
         (id_bytes != 1 && id_bytes != 2 && id_bytes != 4) || data.vocab == 0 || data.train_tokens > data.tokens ||
         data.tokens > (uint64_t)INT64_MAX / 8 || (uint64_t)st.st_size < TOKEN_HEADER_BYTES + data.tokens * id_bytes)

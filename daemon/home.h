@@ -22,6 +22,7 @@ bool home_lost_database(const char *home, const char *database);
 /* What submit needs to know of a data set. */
 struct home_data {
     uint64_t vocab, tokens, train_tokens;
+    char tokenizer[65]; /* "bytes", or what begins with its hash */
 };
 /* Reads the header of home/data/NAME/tokens. ERR_NOT_FOUND, ERR_DAMAGED (no token file, or shorter than its header
  * says). Any thread. */

@@ -21,6 +21,7 @@ struct ingest {
     bool loaded;
     int64_t offset, resume_step, last_step;
     bool started, damaged, ended, active, told_other;
+    bool job; /* of a run's model: it stands at that run's step and has none of its own */
     char numerics_id[SHA256_HEX_SIZE];
     int64_t tokens_per_epoch, steps_per_epoch; /* STORE_UNKNOWN until started */
     int64_t tail_rows;
@@ -113,6 +114,7 @@ static int load_row(struct feed *f, struct err *err)
     g->furthest = sqlite3_column_int64(st, 12);
     g->skipped = sqlite3_column_int64(st, 13);
     g->missing = sqlite3_column_int64(st, 14);
+    g->job = sqlite3_column_int64(st, 15) != 0;
     sql_end(st);
     return 0;
 }
@@ -269,8 +271,8 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
                          err);
     if (!rc)
         rc = sql_run_one(f->c, QUERY_INGEST_START_RUN,
-                         SQL_VALUES(SQL_INT(g->run), SQL_INT(s->total_steps), SQL_INT(s->tokens_per_epoch),
-                                    SQL_INT(s->steps_per_epoch), SQL_INT(s->params),
+                         SQL_VALUES(SQL_INT(g->run), g->job ? SQL_NULL : SQL_INT(s->total_steps),
+                                    SQL_INT(s->tokens_per_epoch), SQL_INT(s->steps_per_epoch), SQL_INT(s->params),
                                     s->flops_per_token > 0 ? SQL_REAL(s->flops_per_token) : SQL_NULL,
                                     SQL_INT(s->micro_batch)),
                          err);
@@ -280,7 +282,7 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
         return rc;
     g->started = f->news->started = true;
     g->resume_step = g->last_step = s->resume_step;
-    if (s->resume_step > g->furthest) { /* an older journal's last steps */
+    if (s->resume_step > g->furthest && !g->job) { /* an older journal's last steps */
         f->lost = true;
         f->witness = s->resume_step;
     }

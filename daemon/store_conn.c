@@ -121,12 +121,12 @@ static int set_up_writer(struct store_conn *c, const char *path, struct err *err
         rc = err_set_at(err, ERR_IO, path, "%s: this file system does not take SQLite's WAL", path);
     if (!rc)
         rc = execute(c,
-                     "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 2000;"
+                     "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 2000;"
                      "PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY",
                      err);
     if (!rc)
         rc = migrate(c, version, err);
-    return rc;
+    return rc ? rc : execute(c, "PRAGMA foreign_keys = ON", err); /* not before: a migration may replace a table */
 }
 
 int store_conn_open(const char *path, enum store_mode mode, struct store_conn **out, struct err *err)

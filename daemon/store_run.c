@@ -46,6 +46,29 @@ static const char *or_empty(const unsigned char *text)
     return text ? (const char *)text : "";
 }
 
+static const char *const kind_words[] = {
+    [KIND_TRAIN] = "train", [KIND_IMPORT] = "import", [KIND_EVAL] = "eval", [KIND_SAMPLE] = "sample"};
+
+const char *store_kind_word(enum store_kind kind)
+{
+    return kind_words[kind];
+}
+
+bool store_kind_is_job(enum store_kind kind)
+{
+    return kind == KIND_EVAL || kind == KIND_SAMPLE;
+}
+
+static bool parse_kind(const char *word, enum store_kind *out)
+{
+    for (size_t i = 0; i < sizeof kind_words / sizeof *kind_words; i++)
+        if (strcmp(word, kind_words[i]) == 0) {
+            *out = (enum store_kind)i;
+            return true;
+        }
+    return false;
+}
+
 /* Columns as in the view run_row. */
 int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
 {
@@ -53,9 +76,11 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     const char *state = or_empty(sqlite3_column_text(st, 3));
     if (!run_state_parse(state, &r.state))
         return err_set(err, ERR_DAMAGED, "run %lld has no known state: %s", (long long)r.id, state);
+    const char *kind = or_empty(sqlite3_column_text(st, 2));
+    if (!parse_kind(kind, &r.kind))
+        return err_set(err, ERR_DAMAGED, "run %lld is of no known kind: %s", (long long)r.id, kind);
     store_id_text(r.id, r.id_text);
     sql_text(st, 1, r.name, sizeof r.name);
-    r.import = strcmp(or_empty(sqlite3_column_text(st, 2)), "import") == 0;
     r.reason = sql_text_copy(st, 4);
     sql_text(st, 5, r.spec_hash, sizeof r.spec_hash);
     sql_text(st, 6, r.data, sizeof r.data);
@@ -97,6 +122,7 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.skipped_steps = sqlite3_column_int64(st, 42);
     r.missing_steps = sqlite3_column_int64(st, 43);
     r.at_step = sql_int_known(st, 44);
+    r.source = sql_int_known(st, 45);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");
@@ -166,11 +192,16 @@ int store_submit(struct store_conn *c, const char *request_id, const struct stor
                      SQL_VALUES(SQL_TEXT(r->name), SQL_TEXT(r->spec), SQL_TEXT(r->spec_hash), SQL_TEXT(r->data),
                                 SQL_INT(r->priority), SQL_INT(r->cpus), SQL_INT(r->gpus), SQL_INT(r->gpu_memory),
                                 SQL_INT(now_ms), SQL_INT_KNOWN(r->total_steps), SQL_INT_KNOWN(r->params),
-                                SQL_REAL_KNOWN(r->flops_per_token)),
+                                SQL_REAL_KNOWN(r->flops_per_token), SQL_TEXT(store_kind_word(r->kind))),
                      err);
         if (rc)
             break;
         ids[i] = sqlite3_last_insert_rowid(c->db);
+        if (store_kind_is_job(r->kind))
+            rc = sql_run(c, QUERY_JOB_INSERT, SQL_VALUES(SQL_INT(ids[i]), SQL_INT(r->source), SQL_TEXT(r->parameters)),
+                         err);
+        if (rc)
+            break;
         rc = store_row_made(c, request_id, i, ids[i], "submitted", tags, tag_count, now_ms, err);
     }
     return rc;

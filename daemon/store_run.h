@@ -26,10 +26,14 @@ struct store_real {
     double value;
 };
 
+enum store_kind { KIND_TRAIN, KIND_IMPORT, KIND_EVAL, KIND_SAMPLE };
+const char *store_kind_word(enum store_kind kind);
+bool store_kind_is_job(enum store_kind kind); /* of a run's model: eval, sample */
+
 struct store_run {
     int64_t id;
     char id_text[STORE_ID_SIZE], name[NAME_SIZE], spec_hash[SHA256_HEX_SIZE] /* "" for imports */, data[NAME_SIZE];
-    bool import;
+    enum store_kind kind;
     enum run_state state;
     char *reason; /* "" when there is none */
     char *tags;   /* sorted, joined by ','; "" when there are none */
@@ -44,6 +48,7 @@ struct store_run {
     int64_t nondeterminism;                   /* steps that came out otherwise when replayed */
     int64_t skipped_steps /* by train.on_nonfinite */, missing_steps /* reached, recorded by no attempt */;
     int64_t at_step; /* of the newest attempt, which may be behind `step`; STORE_UNKNOWN */
+    int64_t source;  /* of a job: the run whose model it is; STORE_UNKNOWN */
     bool cancelling;
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
@@ -59,6 +64,9 @@ struct store_new_run {
     int64_t priority, cpus, gpus, gpu_memory;
     int64_t total_steps, params; /* from the plan; STORE_UNKNOWN */
     struct store_real flops_per_token;
+    enum store_kind kind;
+    int64_t source;         /* of a job */
+    const char *parameters; /* of a job: its JSON */
 };
 /* All or none. ids (n of them) are filled in order. A request_id (may be NULL: no protection) that was seen before
  * makes nothing: *repeated becomes true and ids are the first ones' (ERR_CONFLICT when their number differs from n). */
@@ -83,7 +91,7 @@ int store_import(struct store_conn *c, const char *request_id, const char *name,
 
 int store_run_get(struct store_conn *c, int64_t id, struct store_run *out, struct err *err);
 int store_run_spec(struct store_conn *c, int64_t id, char **spec, struct err *err); /* "" for imports; caller frees */
-/* An id, else the newest run of that name. */
+/* An id, else the newest run of that name; jobs go by their id alone. */
 int store_resolve(struct store_conn *c, const char *ref, int64_t *id, struct err *err);
 /* An id, else the newest run of that name, else all runs with that tag, oldest first. Caller frees *ids. */
 int store_resolve_list(struct store_conn *c, const char *ref, int64_t **ids, size_t *n, struct err *err);

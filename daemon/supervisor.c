@@ -23,7 +23,7 @@ struct supervised *supervised_create(struct supervisor *s, int64_t run)
     a->run = run;
     store_id_text(run, a->id);
     a->lock_fd = a->pidfd = a->journal_fd = -1;
-    a->total_steps = STORE_UNKNOWN;
+    a->total_steps = a->source = STORE_UNKNOWN;
     a->next = s->active;
     a->link = &s->active;
     if (a->next != NULL)
@@ -43,6 +43,7 @@ static void supervised_free(struct supervised *a)
         close(a->lock_fd);
     ingest_destroy(a->ingest);
     free(a->spec);
+    free(a->asked);
     free(a->checkpoints);
     free(a->buffer);
     free(a);

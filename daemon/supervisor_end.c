@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/config.h"
 #include "daemon/store.h"
+#include "daemon/store_job.h"
 #include "daemon/stream.h"
 #include "schema/spec.h"
 
@@ -136,7 +137,9 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
                                     .micro_batch_limit = v->micro_batch_limit},
             err);
     if (rc == 0 && v->mark_checkpoint_bad && attempt.resume[0] != '\0')
-        rc = store_checkpoint_set_mark(c, a->run, attempt.resume, CHECKPOINT_BAD, err);
+        rc = store_checkpoint_set_mark(c, run.source != STORE_UNKNOWN ? run.source : a->run, attempt.resume,
+                                       CHECKPOINT_BAD, err);
+    a->source = run.source;
     store_run_finish(&run);
     free(attempt.end_text);
     free(attempt.outcome);
@@ -162,6 +165,8 @@ static void on_ended(void *arg, int rc, const struct err *err)
     if (s->stopping)
         return;
     trouble_store_worked(s, a);
+    if (a->source != STORE_UNKNOWN && run_state_is_final(a->verdict.to))
+        prune_begin(s, a->source); /* what was kept for it */
     supervised_destroy(a);
     supervisor_wake(s);
 }
@@ -208,7 +213,11 @@ static int run_prune(struct store_conn *c, void *arg, struct err *err)
     if (p->paths == NULL)
         rc = err_set(err, ERR_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < n && rc == 0; i++) {
+        bool pinned = false;
         if (all[i].mark != CHECKPOINT_GOOD || ++good <= p->keep)
+            continue;
+        rc = store_job_is_pinned(c, p->run, all[i].path, &pinned, err);
+        if (rc != 0 || pinned)
             continue;
         rc = store_checkpoint_set_mark(c, p->run, all[i].path, CHECKPOINT_PRUNED, err);
         memcpy(p->paths[p->count++], all[i].path, STORE_PATH_SIZE);

@@ -38,7 +38,9 @@ struct supervised {
     struct sched_holding holding;
 
     /* launch */
-    char *spec;
+    char *spec, *asked /* parameters of a job; NULL: training */;
+    int64_t source; /* of a job, else STORE_UNKNOWN */
+    char source_dir[PATH_SIZE];
     struct store_checkpoint *checkpoints;
     size_t checkpoint_count;
     char resume[STORE_PATH_SIZE];

@@ -13,30 +13,54 @@
 #include "base/log.h"
 #include "daemon/config.h"
 #include "daemon/store.h"
+#include "daemon/store_job.h"
 #include "daemon/stream.h"
 #include "schema/spec.h"
 
-/* The newest good checkpoint whose manifest is there. */
-static int choose_checkpoint(struct supervised *a, struct store_conn *c, struct err *err)
+/* The newest good checkpoint of `run` whose manifest is there; `wanted` in its place where it is such a one. */
+static int choose_checkpoint(struct supervised *a, struct store_conn *c, int64_t run, const char *wanted,
+                             struct err *err)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], id[STORE_ID_SIZE];
     free(a->checkpoints);
     a->checkpoints = NULL;
-    int rc = store_checkpoints(c, a->run, &a->checkpoints, &a->checkpoint_count, err);
+    int rc = store_checkpoints(c, run, &a->checkpoints, &a->checkpoint_count, err);
     a->resume[0] = '\0';
     a->resume_step = 0;
+    store_id_text(run, id);
     for (size_t i = 0; i < a->checkpoint_count && rc == 0; i++) {
         const struct store_checkpoint *k = &a->checkpoints[i];
-        if (k->mark != CHECKPOINT_GOOD)
+        bool is_wanted = strcmp(k->path, wanted) == 0;
+        if (k->mark != CHECKPOINT_GOOD || (a->resume[0] != '\0' && !is_wanted))
             continue;
-        rc = path_format(path, err, "%s/runs/%s/%s/manifest.json", a->supervisor->bakad->config->home, a->id, k->path);
+        rc = path_format(path, err, "%s/runs/%s/%s/manifest.json", a->supervisor->bakad->config->home, id, k->path);
         if (rc != 0 || !file_exists(path))
             continue;
         memcpy(a->resume, k->path, sizeof a->resume);
         a->resume_step = k->step;
-        break;
+        if (is_wanted || wanted[0] == '\0')
+            break;
     }
     return rc;
+}
+
+/* A job computes with a checkpoint of its source: the one of its first launch as long as that is good. Where none is
+ * left the worker says so. */
+static int choose_of_source(struct supervised *a, struct store_conn *c, struct err *err)
+{
+    struct store_asked asked;
+    char id[STORE_ID_SIZE];
+    int rc = store_job_get(c, a->run, &asked, err);
+    if (rc != 0)
+        return rc;
+    free(a->asked);
+    a->asked = asked.parameters;
+    store_id_text(asked.source, id);
+    rc = path_format(a->source_dir, err, "%s/runs/%s", a->supervisor->bakad->config->home, id);
+    if (rc == 0)
+        rc = choose_checkpoint(a, c, asked.source, asked.checkpoint, err);
+    a->checkpoint_count = 0; /* not its own */
+    return rc ? rc : store_job_pin(c, a->run, a->resume, err);
 }
 
 static int run_claim(struct store_conn *c, void *arg, struct err *err)
@@ -49,10 +73,12 @@ static int run_claim(struct store_conn *c, void *arg, struct err *err)
     a->total_steps = run.total_steps;
     a->ran_before_ms = run.ran_ms;
     a->micro_batch_limit = run.micro_batch_limit;
+    a->source = run.source;
     store_run_finish(&run);
     free(a->spec);
     a->spec = NULL;
-    if ((rc = choose_checkpoint(a, c, err)) != 0 || (rc = store_run_spec(c, a->run, &a->spec, err)) != 0)
+    rc = a->source != STORE_UNKNOWN ? choose_of_source(a, c, err) : choose_checkpoint(a, c, a->run, "", err);
+    if (rc != 0 || (rc = store_run_spec(c, a->run, &a->spec, err)) != 0)
         return rc;
     struct spec spec;
     if ((rc = spec_parse(a->spec, strlen(a->spec), &spec, err)) != 0)
@@ -72,6 +98,8 @@ static struct executor_launch describe(const struct supervised *a, const char **
         .attempt = a->attempt,
         .resume = a->resume,
         .spec = a->spec,
+        .job = a->asked,
+        .source_dir = a->asked != NULL ? a->source_dir : NULL,
         .keep = keep,
         .threads = a->holding.demand.cpus,
         .micro_batch_limit = a->micro_batch_limit,

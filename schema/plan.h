@@ -74,11 +74,12 @@ struct plan_device {
     uint64_t workspace_key_bytes;  /* and for each element of an sdpa layer's keys and values */
     uint64_t logits_bytes;         /* room for the logits of a chunk of rows */
     uint64_t context_bytes;        /* what the device's driver and libraries take beside */
-    /* Up to so many positions of a micro-batch a parallel block's attention and feed-forward layer run beside each other,
-     * and take another workspace: whatever the shape, and for each position beside what follows from the width. */
+    /* Up to so many positions of a micro-batch a parallel block's attention and feed-forward layer run beside each
+     * other, and take another workspace: whatever the shape, and for each position beside what follows from the width.
+     */
     int64_t branch_positions;
     uint64_t branch_bytes, branch_row_bytes;
-    int64_t micro_batch_limit;     /* auto takes no more: the device had no room for a larger one; 0: none */
+    int64_t micro_batch_limit; /* auto takes no more: the device had no room for a larger one; 0: none */
 };
 
 /* The CPU in fp32. */

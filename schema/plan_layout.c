@@ -261,8 +261,8 @@ static bool has_branches(const struct plan_layout *l, uint64_t rows)
            s->xl_eval_len == 0;
 }
 
-/* For attention, as the feed-forward layer takes the other one: row sums and sums of tiles for each position, a table of
- * angles. */
+/* For attention, as the feed-forward layer takes the other one: row sums and sums of tiles for each position, a table
+ * of angles. */
 static uint64_t branch_workspace(struct plan_layout *l, uint64_t rows)
 {
     const struct plan_shape *s = l->shape;
@@ -425,6 +425,6 @@ void plan_layout_buffers(struct plan_layout *l)
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));
     uint64_t keys = multiply(l, multiply(l, d->workspace_key_bytes, 2 * (uint64_t)s->dim), (uint64_t)s->ffn.keys);
     l->branch_workspace = branch_workspace(l, rows);
-    l->workspace = add(l, align(l, add(l, add(l, d->workspace_bytes, keys), multiply(l, rows, row))),
-                       l->branch_workspace);
+    l->workspace =
+        add(l, align(l, add(l, add(l, d->workspace_bytes, keys), multiply(l, rows, row))), l->branch_workspace);
 }

@@ -6,7 +6,7 @@
 -- name: RUN_INSERT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, total_steps,
                   params, flops_per_token)
-VALUES (?1, 'train', 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+VALUES (?1, ?13, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
 
 -- name: RUN_INSERT_IMPORT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms,
@@ -25,8 +25,10 @@ SELECT state FROM runs WHERE id = ?1;
 -- name: RUN_EXISTS
 SELECT id FROM runs WHERE id = ?1;
 
+-- A job has its run's name and does not stand in front of it.
+
 -- name: RUN_BY_NAME
-SELECT id FROM runs WHERE name = ?1 ORDER BY id DESC LIMIT 1;
+SELECT id FROM runs WHERE name = ?1 AND kind IN ('train', 'import') ORDER BY id DESC LIMIT 1;
 
 -- name: RUN_LIST
 SELECT * FROM run_row WHERE id > ?1 ORDER BY id LIMIT ?2;
@@ -42,7 +44,7 @@ WHERE t.tag = ?3 AND t.run > ?1
 ORDER BY t.run LIMIT ?2;
 
 -- name: RUN_COUNT_STATES
-SELECT state, count(*) FROM runs WHERE kind = 'train' GROUP BY state;
+SELECT state, count(*) FROM runs WHERE kind <> 'import' GROUP BY state;
 
 -- name: RUN_TRANSITION
 UPDATE runs
@@ -159,6 +161,38 @@ ORDER BY attempt DESC LIMIT 1;
 SELECT min(loss)
 FROM (SELECT loss, max(attempt) FROM evals WHERE run = ?1 AND split = 'val' GROUP BY step);
 
+-- jobs ------------------------------------------------------------------------------------------------------------
+
+-- name: JOB_INSERT
+INSERT INTO jobs (run, source, parameters) VALUES (?1, ?2, ?3);
+
+-- name: JOB_GET
+SELECT source, checkpoint, parameters FROM jobs WHERE run = ?1;
+
+-- name: JOB_SET_CHECKPOINT
+UPDATE jobs SET checkpoint = ?2 WHERE run = ?1;
+
+-- Whether a job that has not ended reads this checkpoint.
+
+-- name: JOB_PINNED
+SELECT count(*)
+FROM jobs j JOIN runs r ON r.id = j.run
+WHERE j.source = ?1 AND j.checkpoint = ?2 AND r.state IN ('queued', 'blocked', 'starting', 'running', 'paused');
+
+-- The evaluation that a job recorded, and all that jobs recorded of a run; from the newest attempt of each, as in EVAL_LIST.
+
+-- name: JOB_EVAL
+SELECT j.run, j.checkpoint, j.parameters, max(e.attempt), e.step, e.epoch, e.tokens, e.loss, e.perplexity,
+       e.bits_per_byte, e.predictions, e.word_perplexity
+FROM jobs j JOIN evals e ON e.run = j.run
+WHERE j.run = ?1 GROUP BY j.run;
+
+-- name: JOB_EVALS
+SELECT j.run, j.checkpoint, j.parameters, max(e.attempt), e.step, e.epoch, e.tokens, e.loss, e.perplexity,
+       e.bits_per_byte, e.predictions, e.word_perplexity
+FROM jobs j JOIN evals e ON e.run = j.run
+WHERE j.source = ?1 GROUP BY j.run ORDER BY j.run;
+
 -- steps -----------------------------------------------------------------------------------------------------------
 
 -- name: TAIL_INSERT
@@ -228,7 +262,7 @@ WHERE a.run = ?1 ORDER BY a.n;
 -- name: INGEST_GET
 SELECT a.journal_offset, a.resume_step, a.last_step, a.started, a.journal_damaged, a.nondeterminism, a.drift,
        a.numerics_id, a.end_reason, a.active, r.tokens_per_epoch, r.steps_per_epoch, coalesce(r.step, 0),
-       r.skipped_steps, r.missing_steps
+       r.skipped_steps, r.missing_steps, r.kind <> 'train'
 FROM attempts a JOIN runs r ON r.id = a.run
 WHERE a.run = ?1 AND a.n = ?2;
 

@@ -16,6 +16,7 @@ enum option_id {
     OPTION_RUN_DIR,
     OPTION_ATTEMPT,
     OPTION_RESUME,
+    OPTION_SOURCE,
     OPTION_THREADS,
     OPTION_MICRO_BATCH_LIMIT,
     OPTION_LOCK_FD,
@@ -28,6 +29,7 @@ enum option_id {
     OPTION_EVAL,
     OPTION_SPLIT,
     OPTION_STRIDE,
+    OPTION_MEMORY,
     OPTION_SAMPLE,
     OPTION_TEMPERATURE,
     OPTION_TOP_K,
@@ -45,6 +47,7 @@ static const struct option options[] = {
     {"run-dir", required_argument, NULL, OPTION_RUN_DIR},
     {"attempt", required_argument, NULL, OPTION_ATTEMPT},
     {"resume", required_argument, NULL, OPTION_RESUME},
+    {"source", required_argument, NULL, OPTION_SOURCE},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"micro-batch-limit", required_argument, NULL, OPTION_MICRO_BATCH_LIMIT},
     {"lock-fd", required_argument, NULL, OPTION_LOCK_FD},
@@ -57,6 +60,7 @@ static const struct option options[] = {
     {"eval", required_argument, NULL, OPTION_EVAL},
     {"split", required_argument, NULL, OPTION_SPLIT},
     {"stride", required_argument, NULL, OPTION_STRIDE},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
     {"sample", required_argument, NULL, OPTION_SAMPLE},
     {"temperature", required_argument, NULL, OPTION_TEMPERATURE},
     {"top-k", required_argument, NULL, OPTION_TOP_K},
@@ -74,12 +78,13 @@ static const struct option options[] = {
 void arguments_print_help(FILE *out)
 {
     fputs("Usage: baka-worker --home DIR --run-dir DIR --attempt N --resume CHECKPOINT|none [--threads N]\n"
-          "                   [--micro-batch-limit N] [--lock-fd FD]\n"
+          "                   [--micro-batch-limit N] [--lock-fd FD] [--source RUN_DIR]\n"
           "       baka-worker [--home DIR] --plan SPEC.json\n"
           "       baka-worker [--home DIR] --tune SPEC.json [--table FILE]\n"
           "       baka-worker [--home DIR] --import-hf DIR --name NAME\n"
           "       baka-worker [--home DIR] --export-hf DIR --run-dir DIR\n"
-          "       baka-worker [--home DIR] --eval DATA --run-dir DIR [--split train|val] [--stride N] [--on-cpu]\n"
+          "       baka-worker [--home DIR] --eval DATA --run-dir DIR [--split train|val] [--stride N]\n"
+          "                   [--memory N] [--on-cpu]\n"
           "       baka-worker [--home DIR] --sample TOKENS --run-dir DIR [--temperature T] [--top-k K] [--top-p P]\n"
           "                   [--seed N] [--stop ID] [--vocab N] [--on-cpu]\n"
           "       baka-worker --describe schema|markdown\n"
@@ -95,6 +100,9 @@ void arguments_print_help(FILE *out)
           "  --threads N        threads of the CPU backend (default: resources.cpus of the spec)\n"
           "  --micro-batch-limit N\n"
           "                     where train.micro_batch is auto and no checkpoint has pinned it: at most N\n"
+          "  --source RUN_DIR   no training but what job.json beside spec.json asks for, an evaluation or a sample, by "
+          "the\n"
+          "                     checkpoint that --resume names below RUN_DIR\n"
           "  --lock-fd FD       attempts/N/lock, already open and locked\n"
           "  --plan SPEC.json   print parameters, FLOPs a token and bytes as JSON, and train nothing\n"
           "  --tune SPEC.json   measure the GPU's algorithms for this spec's products and write the fastest to the\n"
@@ -108,6 +116,8 @@ void arguments_print_help(FILE *out)
           "  --split SPLIT      with --eval: train or val (default: val)\n"
           "  --stride N         with --eval: windows N tokens apart, each prediction counted once (default: the\n"
           "                     windows' length)\n"
+          "  --memory N         with --eval: length of the model's xl memory, at least that of training (default: as\n"
+          "                     the run evaluates itself)\n"
           "  --sample TOKENS    read a prompt's ids on standard input, one a line, and write as many further ones\n"
           "  --temperature T, --top-k K, --top-p P, --seed N\n"
           "                     with --sample: how they are drawn (default: 1, 0 for all, 1, 0); 0: the likeliest\n"
@@ -206,28 +216,36 @@ static int read_use(struct arguments *a, int option, const char *given, struct e
     case OPTION_SPLIT:
         if (strcmp(optarg, "train") != 0 && strcmp(optarg, "val") != 0)
             return err_set(err, ERR_INVALID, "--split must be train or val, not '%.100s'", optarg);
-        a->split = strcmp(optarg, "train") == 0 ? SPLIT_TRAIN : SPLIT_VAL;
+        a->job.train_split = strcmp(optarg, "train") == 0;
         return 0;
     case OPTION_STRIDE:
         rc = read_int("--stride", optarg, 1, INT_MAX, &value, err);
-        a->stride = value;
+        a->job.stride = value;
         return rc;
     case OPTION_TEMPERATURE:
-        return read_number("--temperature", optarg, 0, 1000, &a->temperature, err);
+        return read_number("--temperature", optarg, 0, 1000, &a->job.temperature, err);
     case OPTION_TOP_K:
         rc = read_int("--top-k", optarg, 0, INT_MAX, &value, err);
-        a->top_k = value;
+        a->job.top_k = value;
         return rc;
     case OPTION_TOP_P:
-        return read_number("--top-p", optarg, 0, 1, &a->top_p, err);
+        return read_number("--top-p", optarg, 0, 1, &a->job.top_p, err);
     case OPTION_SEED:
-        return read_seed(optarg, &a->seed, err);
+        return read_seed(optarg, &a->job.seed, err);
     case OPTION_STOP:
-        return read_int("--stop", optarg, 0, INT_MAX, &a->stop, err);
+        rc = read_int("--stop", optarg, 0, INT_MAX, &value, err);
+        a->job.stop = value;
+        return rc;
     case OPTION_VOCAB:
-        return read_int("--vocab", optarg, 1, INT_MAX, &a->vocab, err);
+        rc = read_int("--vocab", optarg, 1, INT_MAX, &value, err);
+        a->job.vocab = value;
+        return rc;
+    case OPTION_MEMORY:
+        rc = read_int("--memory", optarg, 1, INT_MAX, &value, err);
+        a->job.memory = value;
+        return rc;
     case OPTION_ON_CPU:
-        a->on_cpu = true;
+        a->job.cpu = true;
         return 0;
     default:
         return err_set(err, ERR_INVALID, "unknown option %.100s", given);
@@ -247,11 +265,11 @@ static int check_train(const struct arguments *a, const char *resume, struct err
 
 int arguments_parse(int argc, char **argv, struct arguments *out, struct err *err)
 {
-    struct arguments a = {
-        .mode = MODE_TRAIN, .lock_fd = -1, .split = SPLIT_VAL, .stop = -1, .temperature = 1, .top_p = 1};
+    struct arguments a = {.mode = MODE_TRAIN, .lock_fd = -1};
     const char *home = NULL, *resume = NULL;
     bool mode_set = false;
-    int rc = 0, c;
+    int rc = 0, c, tokens = 0;
+    job_init(&a.job, JOB_EVAL);
     opterr = 0;
     optind = 1;
     while (rc == 0 && (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
@@ -273,6 +291,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
                 rc = err_set(err, ERR_INVALID, "--resume must be checkpoints/STEP-aM or none");
             else
                 snprintf(a.resume, sizeof a.resume, "%s", resume);
+            break;
+        case OPTION_SOURCE:
+            rc = read_dir("--source", optarg, a.source, err);
             break;
         case OPTION_THREADS:
             rc = read_int("--threads", optarg, 1, THREADS_MAX, &a.threads, err);
@@ -311,12 +332,14 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
         case OPTION_EVAL:
             rc = read_mode(&a, &mode_set, MODE_EVAL, err);
             if (rc == 0)
-                rc = read_name("--eval", optarg, a.data, err);
+                rc = read_name("--eval", optarg, a.job.data, err);
             break;
         case OPTION_SAMPLE:
             rc = read_mode(&a, &mode_set, MODE_SAMPLE, err);
             if (rc == 0)
-                rc = read_int("--sample", optarg, 1, INT_MAX, &a.tokens, err);
+                rc = read_int("--sample", optarg, 1, INT_MAX, &tokens, err);
+            a.job.kind = JOB_SAMPLE;
+            a.job.tokens = tokens;
             break;
         default:
             rc = read_use(&a, c, argv[optind - 1], err);
@@ -341,7 +364,9 @@ int arguments_parse(int argc, char **argv, struct arguments *out, struct err *er
     }
     if (rc == 0 && optind < argc)
         rc = err_set(err, ERR_INVALID, "unexpected argument '%.100s'", argv[optind]);
-    if (rc == 0 && a.mode == MODE_TRAIN)
+    if (rc == 0 && a.source[0] && a.mode == MODE_TRAIN)
+        a.mode = MODE_JOB;
+    if (rc == 0 && (a.mode == MODE_TRAIN || a.mode == MODE_JOB))
         rc = check_train(&a, resume, err);
     if (rc == 0 && a.table[0] && a.mode != MODE_TUNE)
         rc = err_set(err, ERR_INVALID, "--table goes with --tune");

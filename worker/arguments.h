@@ -3,16 +3,16 @@
 #define BAKA_WORKER_ARGUMENTS_H
 
 #include <stdio.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include "base/path.h"
-#include "text/token_file.h"
+#include "schema/job.h"
 
 struct err;
 
 /* Those that need the state directory come first, up to MODE_SAMPLE. */
 enum worker_mode {
     MODE_TRAIN,
+    MODE_JOB,
     MODE_PLAN,
     MODE_TUNE,
     MODE_IMPORT_HF,
@@ -28,7 +28,7 @@ enum worker_mode {
 struct arguments {
     enum worker_mode mode;
     char home[PATH_SIZE];    /* absolute; set for all that reads or writes there */
-    char run_dir[PATH_SIZE]; /* train */
+    char run_dir[PATH_SIZE]; /* train, job */
     char resume[64];         /* "checkpoints/120-a1", or "" to begin at the beginning */
     int attempt;
     int threads;            /* 0: resources.cpus of the spec */
@@ -38,13 +38,8 @@ struct arguments {
     char table[PATH_SIZE];  /* tune; "": the backend's own */
     char hf_dir[PATH_SIZE]; /* import: read; export: written */
     char name[NAME_SIZE];   /* import: of the model */
-    char data[NAME_SIZE];   /* eval */
-    bool on_cpu;            /* eval, sample: there in fp32, whatever the spec says */
-    enum token_split split; /* eval */
-    int64_t stride;         /* eval; 0: train.seq_len */
-    int tokens, stop, vocab /* sample: most tokens, id that ends the text or -1, ids known or 0: all */;
-    int64_t seed, top_k;
-    double temperature, top_p;
+    char source[PATH_SIZE]; /* job: run directory of the run whose checkpoint is `resume` */
+    struct job job;         /* eval, sample: what is asked for, without prompt and ids */
 };
 
 /* ERR_INVALID with one line to print above a hint at --help. */

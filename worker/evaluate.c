@@ -67,7 +67,13 @@ int evaluate_split(const struct evaluated *m, const struct token_file *data, con
 {
     struct model_results results = {0};
     int64_t steps = order_eval_steps(data, windows), most = m->plan->micro_batch, waited = 0, predictions = 0;
+    out->stopped = false;
     for (int64_t i = 0; i < steps; i++) {
+        bool last = i == steps - 1;
+        if (m->stopped && m->stopped()) {
+            out->stopped = true;
+            last = true; /* of those that are waited for */
+        }
         model_step_begin(m->model, &(struct step_values){.step = m->step});
         load_batch(m, data, windows, i, room);
         predictions += room->predictions;
@@ -76,17 +82,17 @@ int evaluate_split(const struct evaluated *m, const struct token_file *data, con
         for (int64_t row = 0; row < room->rows; row += most)
             model_forward(m->model, row, room->rows - row < most ? room->rows - row : most);
         model_step_end(m->model);
-        bool last = i == steps - 1;
         for (; i + 1 - waited > (last ? 0 : model_steps_in_flight(m->model) - 1); waited++) {
             int rc = model_step_wait(m->model, &results, err);
             if (rc != 0)
                 return rc;
         }
+        if (out->stopped)
+            return 0;
     }
     out->predictions = predictions;
     out->loss = results.loss_sum / (double)predictions;
     out->bits_per_byte = bits_per_byte(&data->header, windows->split, out->loss);
-    out->words = split_words(&data->header, windows->split);
     out->word_perplexity = word_perplexity(&data->header, windows->split, out->loss);
     return 0;
 }
@@ -94,7 +100,7 @@ int evaluate_split(const struct evaluated *m, const struct token_file *data, con
 int evaluate_run(struct trainer *t, int64_t tokens, struct err *err)
 {
     int64_t begin = clock_monotonic_us();
-    const struct evaluated model = {t->model, &t->spec, &t->plan, t->step};
+    const struct evaluated model = {t->model, &t->spec, &t->plan, t->step, NULL};
     const struct order_windows windows = evaluate_windows(&t->spec, &t->plan, SPLIT_VAL, t->spec.train.seq_len);
     if (order_eval_steps(&t->data, &windows) == 0)
         return 0;

@@ -2,6 +2,7 @@
 #ifndef BAKA_WORKER_EVALUATE_H
 #define BAKA_WORKER_EVALUATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "schema/plan.h"
 #include "schema/spec.h"
@@ -15,15 +16,16 @@ struct evaluation {
     int64_t predictions;
     double loss;            /* nats a prediction: the mean is over predictions, never over windows */
     double bits_per_byte;   /* NaN when the text's bytes are not known */
-    uint64_t words;         /* of the split; 0: not known, or none */
     double word_perplexity; /* NaN without words */
+    bool stopped;           /* by request: the others say nothing */
 };
 
 struct evaluated {
     struct model *model;
     const struct spec *spec; /* the model's, as is the plan */
     const struct plan *plan;
-    int64_t step; /* names the model's in errors */
+    int64_t step;          /* names the model's in errors */
+    bool (*stopped)(void); /* asked between batches; NULL: never */
 };
 
 /* The windows of a split in batches as the model takes them. A memory wants a stride of train.seq_len. */

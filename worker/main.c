@@ -8,6 +8,7 @@
 #include "worker/eval_run.h"
 #include "worker/export_hf.h"
 #include "worker/import_hf.h"
+#include "worker/job_run.h"
 #include "worker/keeper.h"
 #include "worker/plan_print.h"
 #include "worker/sample_run.h"
@@ -82,6 +83,8 @@ int main(int argc, char **argv)
         break;
     case MODE_TRAIN:
         return keeper_run(&a, trainer_run);
+    case MODE_JOB:
+        return keeper_run(&a, job_run);
     }
     return flush_output();
 }

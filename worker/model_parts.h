@@ -166,16 +166,17 @@ void *model_at(const struct model *m, const void *base, int64_t elements);
 /* The linear of rows [from, from + out) of the weight, with their biases. */
 struct linear linear_rows(const struct model *m, const struct linear *linear, int64_t from, int64_t out);
 
-/* The part of a step in work is the first that has gradients: those of matrices in products are overwritten, and so were
- * not zeroed (struct plan_parameter). Each is made once a segment. */
+/* The part of a step in work is the first that has gradients: those of matrices in products are overwritten, and so
+ * were not zeroed (struct plan_parameter). Each is made once a segment. */
 bool model_gradients_begin(const struct model *m);
 /* To be called once a segment when its pass has a matrix's whole gradient and does not read the matrix any more: a
  * fused optimizer takes the gradient here, in the segment that is the last to add to it. */
 void model_gradient_done(struct model *m, const struct weight *weight);
 
 /* Attention with its projections: x [rows,d] to out [rows,d]; dx may be neither d_out nor scratch, and wide_rows is
- * overwritten too, unless there are d_attn and d_qkv in place of these two. mix is forward without the last projection. The memory moves on when the row's last pass over the layer has seen it: forward's in an
- * evaluation, backward's in training. */
+ * overwritten too, unless there are d_attn and d_qkv in place of these two. mix is forward without the last projection.
+ * The memory moves on when the row's last pass over the layer has seen it: forward's in an evaluation, backward's in
+ * training. */
 void block_attention_mix(struct model *m, struct model_layer *layer, const void *x);
 void block_attention_forward(struct model *m, struct model_layer *layer, const void *x, void *out);
 /* scratch [rows,d] */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include "base/err.h"
+#include "schema/job.h"
 #include "worker/arguments.h"
 #include "worker/loaded_run.h"
 #include "worker/model.h"
@@ -26,14 +27,13 @@ static void text_add(struct text *t, int32_t id)
     t->ids[t->count++] = id;
 }
 
-static int read_prompt(FILE *in, int64_t vocab, struct text *t, struct err *err)
+static int read_prompt(FILE *in, struct text *t, struct err *err)
 {
     long long id;
     int n;
     while ((n = fscanf(in, "%lld", &id)) == 1) {
-        if (id < 0 || id >= vocab)
-            return err_set(err, ERR_INVALID, "the prompt's id %lld is outside the model's vocabulary of %" PRId64, id,
-                           vocab);
+        if (id < 0 || id > INT32_MAX)
+            return err_set(err, ERR_INVALID, "the prompt's id %lld is none", id);
         text_add(t, (int32_t)id);
     }
     if (n != EOF || ferror(in))
@@ -49,24 +49,21 @@ static int64_t read_tail(struct model *m, const struct text *t, int64_t most, fl
     return n;
 }
 
-static int generate(const struct arguments *a, struct loaded_run *r, struct text *t, FILE *out, float *logits,
-                    int32_t *order, struct err *err)
+static int generate(const struct job *job, const struct loaded_run *r, struct text *t, const struct sample_out *out,
+                    float *logits, int32_t *order, struct err *err)
 {
-    struct sampler s = {.temperature = a->temperature, .top_k = a->top_k, .top_p = a->top_p};
+    struct sampler s = {.temperature = job->temperature, .top_k = job->top_k, .top_p = job->top_p};
     int64_t window = r->spec.train.seq_len, half = window / 2 > 0 ? window / 2 : 1;
-    int64_t known = a->vocab > 0 && a->vocab < r->plan.vocab ? a->vocab : r->plan.vocab;
+    int64_t known = job->vocab > 0 && job->vocab < r->plan.vocab ? job->vocab : r->plan.vocab;
     int rc;
-    philox_init(&s.random, (uint64_t)a->seed, "sample", "");
+    philox_init(&s.random, (uint64_t)job->seed, "sample", "");
     int64_t past = read_tail(r->model, t, window, logits, &rc, err);
-    for (int i = 0; i < a->tokens && rc == 0; i++) {
+    for (int64_t i = 0; i < job->tokens && rc == 0; i++) {
         int32_t id;
         rc = sampler_pick(&s, logits, known, order, &id, err);
-        if (rc != 0)
-            break;
-        fprintf(out, "%d\n", (int)id);
-        if (fflush(out) != 0)
-            return err_set_errno(err, errno, "cannot write to standard output");
-        if (id == a->stop || i + 1 == a->tokens)
+        if (rc == 0)
+            rc = out->take(out->arg, id, err);
+        if (rc != 0 || id == job->stop || i + 1 == job->tokens || (out->stopped && out->stopped()))
             break;
         text_add(t, id);
         if (past == window) {
@@ -79,24 +76,47 @@ static int generate(const struct arguments *a, struct loaded_run *r, struct text
     return rc;
 }
 
-int sample_run(const struct arguments *a, FILE *in, FILE *out, struct err *err)
+int sample_generate(const struct job *job, const struct loaded_run *r, const int32_t *ids, int64_t count,
+                    const struct sample_out *out, struct err *err)
 {
-    struct loaded_run r = {0};
     struct text t = {0};
-    float *logits = NULL;
-    int32_t *order = NULL;
-    int rc = loaded_run_open(&r, a->home, a->run_dir, LOADED_TO_READ, a->on_cpu, a->threads, err);
-    if (rc == 0)
-        rc = read_prompt(in, r.plan.vocab, &t, err);
-    if (rc == 0) {
-        logits = malloc((size_t)r.plan.vocab * sizeof *logits);
-        order = malloc((size_t)r.plan.vocab * sizeof *order);
-        rc = logits && order ? generate(a, &r, &t, out, logits, order, err)
-                             : err_set(err, ERR_NO_MEMORY, "no memory for the logits");
+    float *logits = malloc((size_t)r->plan.vocab * sizeof *logits);
+    int32_t *order = malloc((size_t)r->plan.vocab * sizeof *order);
+    int rc = logits && order ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for the logits");
+    for (int64_t i = 0; i < count && rc == 0; i++) {
+        if (ids[i] < 0 || ids[i] >= r->plan.vocab)
+            rc = err_set_at(err, ERR_INVALID, "ids", "the prompt's id %d is outside the model's vocabulary of %" PRId64,
+                            (int)ids[i], r->plan.vocab);
+        else
+            text_add(&t, ids[i]);
     }
+    if (rc == 0)
+        rc = generate(job, r, &t, out, logits, order, err);
     free(order);
     free(logits);
     free(t.ids);
+    return rc;
+}
+
+static int print_id(void *arg, int32_t id, struct err *err)
+{
+    FILE *out = arg;
+    fprintf(out, "%d\n", (int)id);
+    return fflush(out) == 0 ? 0 : err_set_errno(err, errno, "cannot write to standard output");
+}
+
+int sample_run(const struct arguments *a, FILE *in, FILE *out, struct err *err)
+{
+    const struct loaded_from from = {
+        .home = a->home, .spec_dir = a->run_dir, .run_dir = a->run_dir, .threads = a->threads};
+    struct loaded_run r = {0};
+    struct text prompt = {0};
+    int rc = loaded_run_open(&r, &from, &a->job, err);
+    if (rc == 0)
+        rc = read_prompt(in, &prompt, err);
+    if (rc == 0)
+        rc = sample_generate(&a->job, &r, prompt.ids, prompt.count, &(struct sample_out){print_id, NULL, out}, err);
+    free(prompt.ids);
     loaded_run_close(&r);
     return rc;
 }

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "worker/arguments.h"
+#include "worker/attempt.h"
 #include "worker/checkpoint.h"
 #include "worker/journal_writer.h"
 #include "worker/model.h"
@@ -38,17 +39,8 @@ int trainer_note(struct trainer *t, struct err *err, const char *format, ...)
 
 static int open_journal(struct trainer *t, struct err *err)
 {
-    char dir[PATH_SIZE], path[PATH_SIZE];
-    int rc = path_format(dir, err, "%s/attempts/%d", t->args->run_dir, t->args->attempt);
-    if (rc == 0)
-        rc = path_format(path, err, "%s/journal", dir);
-    if (rc == 0)
-        rc = journal_writer_open(path, &t->journal, err);
-    if (rc == 0)
-        rc = file_fsync_dir(dir, err);
-    if (rc == 0)
-        rc = checkpoint_remove_leftovers(t->args->run_dir, t->args->attempt, err);
-    return rc;
+    int rc = attempt_open_journal(t->args, &t->journal, err);
+    return rc ? rc : checkpoint_remove_leftovers(t->args->run_dir, t->args->attempt, err);
 }
 
 static int read_spec(struct trainer *t, struct err *err)
@@ -326,35 +318,6 @@ static enum journal_end_reason reason_of(const struct trainer *t, const struct e
     }
 }
 
-/* The exit status is the last word where the journal takes none. */
-static int status_without_end(const struct err *err)
-{
-    return err->code == ERR_NO_SPACE ? JOURNAL_EXIT_NO_SPACE : 1;
-}
-
-static int end(struct trainer *t, enum journal_end_reason reason, const struct err *why)
-{
-    struct journal_record r = {.kind = JOURNAL_END};
-    struct err err;
-    r.end.reason = reason;
-    r.end.step = t->step;
-    if (why && why->path[0] && !strstr(why->message, why->path))
-        snprintf(r.end.text, sizeof r.end.text, "%s: %.300s", why->path, why->message);
-    else if (why)
-        snprintf(r.end.text, sizeof r.end.text, "%.500s", why->message);
-    bool good = reason == END_FINISHED || reason == END_STOPPED;
-    log_event(good ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "attempt_ended", "reason=%s step=%" PRId64 " text=\"%s\"",
-              journal_end_reason_word(reason), t->step, r.end.text);
-    int rc = journal_writer_append(t->journal, &r, &err);
-    if (rc == 0)
-        rc = journal_writer_sync(t->journal, &err);
-    if (rc != 0) {
-        log_event(LOG_LEVEL_ERROR, "end_not_written", "error=\"%s\"", err.message);
-        return status_without_end(&err);
-    }
-    return good ? 0 : 1;
-}
-
 static void release(struct trainer *t)
 {
     checkpoint_close(t->resumed);
@@ -399,15 +362,15 @@ int trainer_run(const struct arguments *args, int keeper_pid)
     struct trainer t = {.args = args};
     struct err err = {0};
     if (signals_start(keeper_pid, &err) != 0 || open_journal(&t, &err) != 0) {
-        log_event(LOG_LEVEL_ERROR, "attempt_not_started", "error=\"%s\" path=\"%s\"", err.message, err.path);
         release(&t);
-        return status_without_end(&err);
+        return attempt_not_started(&err);
     }
     enum journal_end_reason reason = END_FINISHED;
     int rc = start(&t, &err);
     if (rc == 0)
         rc = train(&t, &reason, &err);
-    int status = rc == 0 ? end(&t, reason, err.message[0] ? &err : NULL) : end(&t, reason_of(&t, &err), &err);
+    int status = rc == 0 ? attempt_end(t.journal, reason, t.step, err.message[0] ? &err : NULL)
+                         : attempt_end(t.journal, reason_of(&t, &err), t.step, &err);
     release(&t);
     return status;
 }

@@ -101,7 +101,6 @@ void SYM(classifier)(struct backend *b, const struct classifier_args *a)
                 .c = (real *)a->dx + row0 * a->dim,
                 .ldc = a->dim,
             });
-        SYM(weight_gradient)(c, rows, a->dim, a->vocab, logits, x, a->d_w, a->d_w_overwrite && row0 == 0,
-                             NULL);
+        SYM(weight_gradient)(c, rows, a->dim, a->vocab, logits, x, a->d_w, a->d_w_overwrite && row0 == 0, NULL);
     }
 }

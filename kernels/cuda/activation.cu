@@ -263,9 +263,8 @@ static __global__ void __launch_bounds__(THREADS)
 }
 
 template <class T, int KIND, bool GATED, int N>
-static __global__ void __launch_bounds__(THREADS)
-    backward_items(const curve c, uint32_t items, uint32_t items_a_row, int64_t width, T *pre, const T *bias,
-                   const T *dh)
+static __global__ void __launch_bounds__(THREADS) backward_items(const curve c, uint32_t items, uint32_t items_a_row,
+                                                                 int64_t width, T *pre, const T *bias, const T *dh)
 {
     const struct place at = place_of<GATED, N>(items, items_a_row, width);
     if (!at.valid)
@@ -412,13 +411,11 @@ template <class T, int KIND, bool GATED, int N> static void launch_gated(cudaStr
         const unsigned blocks = (unsigned)pieces_of(n, THREADS);
         T *pre = (T *)w->pre + first * N * (GATED ? 2 : 1);
         if (w->dh)
-            backward_items<T, KIND, GATED, N>
-                <<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row, w->width, pre,
-                                                 (const T *)w->bias, (const T *)w->dh + first * N);
+            backward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(
+                w->curve, n, (uint32_t)items_a_row, w->width, pre, (const T *)w->bias, (const T *)w->dh + first * N);
         else
-            forward_items<T, KIND, GATED, N>
-                <<<blocks, THREADS, 0, stream>>>(w->curve, n, (uint32_t)items_a_row, w->width, pre,
-                                                 (const T *)w->bias, (T *)w->h + first * N);
+            forward_items<T, KIND, GATED, N><<<blocks, THREADS, 0, stream>>>(
+                w->curve, n, (uint32_t)items_a_row, w->width, pre, (const T *)w->bias, (T *)w->h + first * N);
     }
 }
 

@@ -381,8 +381,7 @@ extern "C" void cuda_attention_backward(struct backend *b, const struct attentio
 void attention_sum_bias(struct backend *b, const struct attention_args *a)
 {
     const int64_t rows = a->batch * a->seq, columns = 3 * a->heads * a->head_dim;
-    void *scratch =
-        a->d_bias && !cuda_failed(b) ? cuda_workspace(b, cuda_column_sum_bytes(rows, columns)) : NULL;
+    void *scratch = a->d_bias && !cuda_failed(b) ? cuda_workspace(b, cuda_column_sum_bytes(rows, columns)) : NULL;
     if (scratch)
         cuda_column_sum(b, rows, columns, columns, a->d_qkv, (float *)a->d_bias, scratch, "attention_backward");
 }

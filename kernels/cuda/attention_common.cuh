@@ -145,8 +145,8 @@ __device__ __forceinline__ uint4 turn_back(const Piece &piece, int chunk, const 
     return make_uint4(x[0], x[1], x[2], x[3]);
 }
 
-/* Stores ROWS rows (those below `valid`) from shared memory by one warp; piece(row, chunk) returns 16 bytes. Where 32 is
- * a multiple of CHUNKS, a thread has one chunk of each row that it stores; it calls stored(16 bytes) for those. */
+/* Stores ROWS rows (those below `valid`) from shared memory by one warp; piece(row, chunk) returns 16 bytes. Where 32
+ * is a multiple of CHUNKS, a thread has one chunk of each row that it stores; it calls stored(16 bytes) for those. */
 template <int ROWS, int CHUNKS, class Piece, class Stored>
 __device__ __forceinline__ void store_rows(const Piece &piece, bf16 *to, int64_t stride, int valid, int head_dim,
                                            const float *angles, int rotary_dims, const Stored &stored)

@@ -146,10 +146,9 @@ __device__ __forceinline__ void store_tile(const float (&d)[PANELS][32], const f
 /* The same, and the column sums of the group's 64 rows, as they were stored, to sums[0..head_dim) unless that is NULL:
  * those of a warp through its rows of the tile, then those of the warps in their order. */
 template <int PANELS>
-__device__ __forceinline__ void store_tile_summed(const float (&d)[PANELS][32], const float (&factor)[2],
-                                                  unsigned char *tile, bf16 *to, int64_t stride, int valid,
-                                                  int head_dim, const float *angles, int rotary_dims, int group,
-                                                  float *sums)
+__device__ __forceinline__ void
+store_tile_summed(const float (&d)[PANELS][32], const float (&factor)[2], unsigned char *tile, bf16 *to, int64_t stride,
+                  int valid, int head_dim, const float *angles, int rotary_dims, int group, float *sums)
 {
     float own[8] = {};
     store_tile<PANELS>(d, factor, tile, to, stride, valid, head_dim, angles, rotary_dims, [&](const uint4 &x) {

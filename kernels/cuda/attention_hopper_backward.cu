@@ -115,11 +115,9 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     const float *angles = p.rotary_dims ? p.angles + (int64_t)warp_row * p.rotary_dims : nullptr;
     unsigned char *own = memory + group * 2 * layout::TILE;
     store_tile_summed<PANELS>(dk, factor_k, own, view_at<bf16>(p.dk, piece.sequence, warp_row, column), p.dk.row,
-                              p.seq_k - warp_row, p.head_dim, angles, p.rotary_dims, group,
-                              tile_sums(p, piece, k0, 1));
+                              p.seq_k - warp_row, p.head_dim, angles, p.rotary_dims, group, tile_sums(p, piece, k0, 1));
     store_tile_summed<PANELS>(dv, factor_v, own + layout::TILE, view_at<bf16>(p.dv, piece.sequence, warp_row, column),
-                              p.dv.row, p.seq_k - warp_row, p.head_dim, nullptr, 0, group,
-                              tile_sums(p, piece, k0, 2));
+                              p.dv.row, p.seq_k - warp_row, p.head_dim, nullptr, 0, group, tile_sums(p, piece, k0, 2));
 #else
     __trap(); /* attention_hopper_available() keeps other code from being run */
 #endif

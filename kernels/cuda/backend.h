@@ -9,8 +9,8 @@
 
 struct cuda_backend {
     struct backend base;
-    struct backend_ops ops;         /* base.ops points here */
-    cudaStream_t stream; /* lane 0 of branch 0 */
+    struct backend_ops ops; /* base.ops points here */
+    cudaStream_t stream;    /* lane 0 of branch 0 */
     cudaStream_t lanes[CUDA_BRANCHES][CUDA_LANES];
     cudaEvent_t forked[CUDA_BRANCHES], joined[CUDA_BRANCHES][CUDA_LANES];
     int branch, lane;
@@ -22,7 +22,7 @@ struct cuda_backend {
     void *arena;
     unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', a branch, the step's values */
     uint64_t kept_key;
-    size_t kept_bytes; /* 0: nothing is kept yet */
+    size_t kept_bytes;                     /* 0: nothing is kept yet */
     unsigned char *scratch[CUDA_BRANCHES]; /* the operators', a branch */
     size_t scratch_bytes[CUDA_BRANCHES];   /* the second's may be 0: then there is one branch */
     struct cuda_step_values *values;

@@ -33,7 +33,8 @@ static inline bool cuda_gemm_is_small(int64_t m, int64_t n, int64_t k)
 }
 
 struct cuda_gemm_state; /* handle, layouts, algorithms, workspace; one a backend */
-/* workspace: device memory for cuBLASLt alone, workspace_bytes for each of cuda_gemm_lane()'s. Loads nothing lazily later.
+/* workspace: device memory for cuBLASLt alone, workspace_bytes for each of cuda_gemm_lane()'s. Loads nothing lazily
+ * later.
  */
 int cuda_gemm_create(void *workspace, size_t workspace_bytes, struct cuda_gemm_state **out, struct err *err);
 void cuda_gemm_destroy(struct cuda_gemm_state *g);

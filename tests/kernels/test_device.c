@@ -109,7 +109,8 @@ static void test_small_workspace(void **state)
     for (int run = 0; run < 2; run++) {
         struct err err = {0};
         struct backend *b;
-        const struct backend_options options = {.storage = DTYPE_F32, .threads = 3, .workspace_bytes = run ? (256 << 10) : (32 << 20)};
+        const struct backend_options options = {
+            .storage = DTYPE_F32, .threads = 3, .workspace_bytes = run ? (256 << 10) : (32 << 20)};
         assert_int_equal(backend_open("cpu", &options, &b, &err), 0);
         struct draw d = {7};
         for (int i = 0; i < N; i++)

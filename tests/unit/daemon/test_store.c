@@ -51,6 +51,9 @@ static void test_upgrades_an_old_database(void **state)
                         "(1, 8, 2, 'note', '', '', 'step 32: the gradient norm is not finite, the update was skipped'),"
                         "(1, 9, 2, 'note', '', '', 'resumed under another numerics id')";
     assert_int_equal(sqlite3_exec(old, notes, NULL, NULL, NULL), SQLITE_OK);
+    const char *more = "INSERT INTO tags VALUES (1, 'kept');"
+                       "INSERT INTO checkpoints VALUES (1, 20, 1, 'checkpoints/20-a1', 5, 'good')";
+    assert_int_equal(sqlite3_exec(old, more, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(old);
     OK(store_conn_open(fixture_path, STORE_WRITER, &conn, &fixture_err));
     assert_int_equal(fixture_int("PRAGMA user_version"), STORE_MIGRATIONS);
@@ -61,6 +64,14 @@ static void test_upgrades_an_old_database(void **state)
     assert_int_equal(r.micro_batch_limit, 0);
     assert_int_equal(r.skipped_steps, 2);
     assert_int_equal(fixture_int("SELECT max(step) FROM steps_skipped"), 32);
+    assert_int_equal(r.kind, KIND_TRAIN);
+    /* the table of runs was made anew: what refers to it is still there, and still refers to it */
+    assert_string_equal(r.tags, "kept");
+    assert_int_equal(fixture_int("SELECT count(*) FROM events WHERE run = 1"), 4);
+    assert_int_equal(fixture_int("SELECT count(*) FROM checkpoints WHERE run = 1"), 1);
+    assert_int_equal(fixture_int("PRAGMA foreign_keys"), 1);
+    assert_int_equal(fixture_int("SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    assert_int_equal(fixture_int("SELECT count(*) FROM pragma_foreign_key_list('events') WHERE \"table\" = 'runs'"), 1);
     store_run_finish(&r);
 }
 
@@ -411,7 +422,7 @@ static void test_import(void **state)
     store_curve_finish(&v);
     struct store_run r;
     OK(store_run_get(conn, id, &r, &fixture_err));
-    assert_true(r.import && r.state == RUN_FINISHED && r.best_val_loss.value == 0.5 && r.val_loss.value == 2.0);
+    assert_true(r.kind == KIND_IMPORT && r.state == RUN_FINISHED && r.best_val_loss.value == 0.5 && r.val_loss.value == 2.0);
     assert_int_equal(r.step, 10 * (N - 1));
     store_run_finish(&r);
     struct store_eval *e;

@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import BAKACTL, WORKER, Home, english  # noqa: E402
+from harness import BAKACTL, SANITIZED, WORKER, Home, english  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.json"))
@@ -19,7 +19,7 @@ class ConfigsTest(unittest.TestCase):
     def setUpClass(cls):
         cls.home = Home("--cpu-slots", "2")
         for name in {json.loads(path.read_text())["data"]["name"] for path in CONFIGS}:
-            cls.home.prepare(name, english(24000))
+            cls.home.prepare(name, english(9000 if SANITIZED else 24000))
 
     @classmethod
     def tearDownClass(cls):

@@ -113,7 +113,7 @@ class Optimizers(WorkerCase):
 
     def test_the_whole_gradient_never_exists(self):
         """The plan says so, and the process's peak follows the plan."""
-        shape = {"model": {"dim": 256, "layers": 12, "heads": 4, "ffn": {"type": "gelu"}},
+        shape = {"model": {"dim": 512, "layers": 10, "heads": 4, "ffn": {"type": "gelu"}},
                  "train": {"steps": 2, "batch": 1, "seq_len": 16}}
         bytes_of, peak = {}, {}
         for name in ("adamw", "sgd", "lomo"):

@@ -81,6 +81,12 @@ MODELS = {
                                             train={"micro_batch": 3}),
     "rmt, xl and pauses": model("gelu", "rmsnorm", 2, False, memory={
         "rmt": {"tokens": 3}, "xl": {"len": 64}, "pause": {"tokens": 5}}),
+    "sgd with momentum": model("gelu", "layernorm", 2, True, train={
+        "micro_batch": 3, "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.9}}),
+    "lion": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "lion", "lr": 1e-3}}),
+    "muon": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "muon", "lr": 0.02}}),
+    "lomo": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "lomo", "lr": 0.3}}),
+    "adalomo": model("gelu", "layernorm", 2, False, train={"optimizer": {"type": "adalomo", "lr": 0.02}}),
 }
 
 

@@ -294,8 +294,10 @@ static void compare(const struct side *s, int t, const unsigned char *after, con
         difference += (got - want[i]) * (got - want[i]);
         size += want[i] * want[i];
     }
-    if (few) /* and all of them may be sums that are near zero: what was summed is of the size of 1 */
-        size = fmax(size, 0.25 * (double)x->n);
+    /* And all of them may be sums that are near zero, of numbers of the size of 1; a loss has the error of two logits.
+     */
+    if (few)
+        size = fmax(size, (x->kind == OPS_DOUBLE ? 1 : 0.25) * (double)x->n);
     double distance = sqrt(difference) / fmax(sqrt(size), 1e-30);
     if (distance > v->distance)
         v->distance = distance;

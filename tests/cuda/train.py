@@ -86,7 +86,7 @@ MODELS = {
     "lion": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "lion", "lr": 1e-3}}),
     "muon": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "muon", "lr": 0.02}}),
     "lomo": model("swiglu", "layernorm", 2, True, train={"optimizer": {"type": "lomo", "lr": 0.3}}),
-    "adalomo": model("gelu", "layernorm", 2, False, train={"optimizer": {"type": "adalomo", "lr": 0.02}}),
+    "adalomo": model("gelu", "layernorm", 2, False, train={"optimizer": {"type": "adalomo", "lr": 0.01}}),
 }
 
 

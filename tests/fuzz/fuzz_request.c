@@ -2,7 +2,7 @@
  * promised number of runs, each with a valid name and a valid spec; what is refused says why on one line.
  *
  * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
- * fuzz-sources: schema/spec_*.c schema/submission.c daemon/sweep.c
+ * fuzz-sources: schema/plan_optimizer.c schema/spec_*.c schema/submission.c daemon/sweep.c
  * fuzz-libs: -lcjson -lcrypto -lm
  * fuzz-max-len: 2048
  */

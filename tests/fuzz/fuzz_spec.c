@@ -2,7 +2,7 @@
  * the canonical text the same hash; what is refused must say why on one line.
  *
  * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
- * fuzz-sources: schema/spec_*.c
+ * fuzz-sources: schema/plan_optimizer.c schema/spec_*.c
  * fuzz-libs: -lcjson -lcrypto -lm
  */
 #include <stdint.h>

@@ -256,7 +256,6 @@ struct attention_args {
     int64_t memory;       /* 0: none, and the rest is NULL */
     const void *past;     /* [batch,memory, 2*heads*head_dim] k | v of the positions before, not rotated */
     void *kv;             /* [batch,memory+seq, 2*heads*head_dim] k rotated | v, = by forward, read by backward */
-    void *d_kv;           /* [batch,memory+seq, 2*heads*head_dim] scratch; backward only */
 };
 
 /* past = the last `memory` positions of past and then the row, whose k and v are those of qkv = q | k | v as attention

@@ -381,9 +381,6 @@ void plan_layout_buffers(struct plan_layout *l)
     place_rows(l, SHARED, "stream", rows, s->dim);
     place_rows(l, SHARED, "branch1", rows, s->dim);
     place_rows(l, SHARED, "branch2", rows, s->dim);
-    if (s->xl_len > 0)
-        place_rows(l, SHARED, "d_kv",
-                   multiply(l, (uint64_t)s->micro_batch, add(l, (uint64_t)s->xl_len, (uint64_t)s->run)), 2 * s->dim);
     place_rows(l, SHARED, "wide", rows, s->ffn.scratch > 3 * s->dim ? s->ffn.scratch : 3 * s->dim);
     if (l->branches) {
         place_rows(l, SHARED, "d_attn", rows, s->dim);

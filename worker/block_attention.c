@@ -81,7 +81,6 @@ void block_attention_backward(struct model *m, struct model_layer *layer, const 
     a.d_out = d_attn;
     a.d_qkv = m->d_qkv ? m->d_qkv : m->wide_rows;
     a.d_bias = layer->qkv_bias_grad;
-    a.d_kv = m->d_kv;
     m->ops->attention_backward(m->backend, &a);
     if (!m->measuring)
         remember(m, layer);

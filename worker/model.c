@@ -186,7 +186,6 @@ static void find_memories(struct finder *f)
         m->d_memory = finder_buffer(f, "shared.d_memory");
     }
     if (m->plan->xl_len > 0)
-        m->d_kv = finder_buffer(f, "shared.d_kv");
     if (m->plan->xl_len > 0 && !window_is_plain(m->plan))
         m->places = finder_buffer(f, "places");
     if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)

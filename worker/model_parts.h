@@ -89,7 +89,6 @@ struct model {
     void *rmt_state, *rmt_eval_state; /* [train.batch*rmt_tokens,d] what comes next into a row's memory */
     void *d_qkv, *d_attn;             /* [rows,3d], [rows,d] of attention, where it runs beside others; or NULL */
     void *d_memory;                   /* [batch*rmt_tokens,d] gradient of a segment's memory */
-    void *d_kv;                       /* xl: [batch,memory+seq,2d] scratch */
     void *logits;
     int32_t *places, *pauses;          /* device: of tokens (xl) and pauses in their rows; NULL where not needed */
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */

@@ -79,6 +79,7 @@ static attention_problem problem_of(const struct attention_kv_args *a, bool f32)
     p.seq_q = (int)a->seq_q;
     p.seq_k = (int)a->seq_k;
     p.offset = (int)(a->all_keys ? a->seq_k : a->seq_k - a->seq_q);
+    p.key0 = (int)a->key0;
     p.tiles_q = divide_up(p.seq_q, ATTENTION_TILE);
     p.padded_q = p.tiles_q * ATTENTION_TILE;
     int64_t streamed = 2 * a->seq_k * a->head_dim * (f32 ? 4 : 2);
@@ -297,16 +298,22 @@ static struct attention_kv_args kv_args(struct backend *b, const struct attentio
     struct attention_kv_args kv = {};
     int64_t width = a->heads * a->head_dim;
     size_t bytes = (size_t)width * dtype_size(b->storage);
-    char *qkv = (char *)a->qkv, *d_qkv = (char *)a->d_qkv;
+    char *qkv = (char *)a->qkv, *d_qkv = (char *)a->d_qkv, *keys = (char *)a->kv;
     kv.batch = a->batch;
     kv.heads = a->heads;
     kv.head_dim = a->head_dim;
-    kv.seq_q = kv.seq_k = a->seq;
+    kv.seq_q = a->seq;
+    kv.seq_k = a->memory + a->seq;
+    kv.key0 = a->memory;
     kv.scale = a->scale;
     kv.first = a->first;
     kv.q = {qkv, a->seq * 3 * width, 3 * width};
     kv.k = {qkv + bytes, kv.q.batch, kv.q.row};
     kv.v = {qkv + 2 * bytes, kv.q.batch, kv.q.row};
+    if (a->memory > 0) {
+        kv.k = {keys, kv.seq_k * 2 * width, 2 * width};
+        kv.v = {keys + bytes, kv.k.batch, kv.k.row};
+    }
     kv.out = {a->out, a->seq * width, width};
     kv.lse = (float *)a->lse;
     if (d_qkv) {
@@ -318,24 +325,40 @@ static struct attention_kv_args kv_args(struct backend *b, const struct attentio
     return kv;
 }
 
-/* q and k lie side by side and turn alike: together they are 2 * heads heads. */
-static struct rotary_args rotary_of(const struct attention_args *a, struct attention_view x, bool inverse)
+/* Heads that lie side by side and turn alike, `heads` of them: queries, or queries and keys. */
+static struct rotary_args rotary_of(const struct attention_args *a, int64_t heads, struct attention_view x,
+                                    bool inverse)
 {
-    return {a->batch, a->seq, 2 * a->heads, a->head_dim, a->rotary_dims, 0, a->rotary_base, inverse, x};
+    return {a->batch, a->seq, heads, a->head_dim, a->rotary_dims, a->memory, a->rotary_base, inverse, x};
+}
+
+/* Keys of the memory stand before the row's: both are turned where they are gathered, the row's stay as they were. */
+static void turn_with_memory(struct backend *b, const struct attention_args *a, const struct attention_kv_args *kv)
+{
+    const float *angles = nullptr;
+    if (a->rotary_dims > 0) {
+        float *scratch = (float *)cuda_workspace(b, sizeof(float) * (size_t)(kv->seq_k * a->rotary_dims));
+        if (!scratch)
+            return;
+        angles = attention_angles(b, kv->seq_k, a->rotary_dims, a->rotary_base, scratch);
+        rotary_apply(rotary_of(a, a->heads, kv->q, false), !cuda_is_bf16(b), angles + a->memory * a->rotary_dims,
+                     cuda_stream(b));
+    }
+    attention_gather(b, a, angles);
 }
 
 extern "C" void cuda_attention_forward(struct backend *b, const struct attention_args *a)
 {
-    if (cuda_failed(b))
-        return;
-    if (a->memory > 0) {
-        attention_memory_forward(b, a);
-        return;
-    }
     struct attention_kv_args kv = kv_args(b, a);
     kv.algorithm = ATTENTION_AUTO;
-    struct rotary_args rotary = rotary_of(a, kv.q, false);
-    cuda_rotary(b, &rotary);
+    if (cuda_failed(b) || a->batch * a->seq == 0 || !shape_fits(b, &kv, "attention_forward"))
+        return;
+    if (a->memory > 0) {
+        turn_with_memory(b, a, &kv);
+    } else {
+        struct rotary_args rotary = rotary_of(a, 2 * a->heads, kv.q, false);
+        cuda_rotary(b, &rotary);
+    }
     cuda_attention_kv_forward(b, &kv);
 }
 
@@ -344,24 +367,31 @@ extern "C" void cuda_attention_next(struct backend *b, const struct attention_ar
 {
     if (cuda_failed(b))
         return;
-    struct attention_kv_args kv = kv_args(b, a);
+    struct attention_args row = *a;
+    row.memory = 0;
+    struct attention_kv_args kv = kv_args(b, &row);
     size_t element = cuda_is_bf16(b) ? 2 : 4;
     kv.algorithm = ATTENTION_AUTO;
     kv.seq_q = 1;
     kv.q.data = (char *)kv.q.data + (size_t)((a->seq - 1) * kv.q.row) * element;
-    struct rotary_args rotary = rotary_of(a, kv.q, false);
+    struct rotary_args rotary = rotary_of(&row, 2 * a->heads, kv.q, false);
     rotary.seq = 1;
     rotary.position0 = a->seq - 1;
     cuda_rotary(b, &rotary);
     cuda_attention_kv_forward(b, &kv);
 }
 
+/* A pass over d_qkv, when it is whole. */
+static void sum_bias(struct backend *b, const struct attention_args *a)
+{
+    const int64_t rows = a->batch * a->seq, columns = 3 * a->heads * a->head_dim;
+    void *scratch = a->d_bias && !cuda_failed(b) ? cuda_workspace(b, cuda_column_sum_bytes(rows, columns)) : NULL;
+    if (scratch)
+        cuda_column_sum(b, rows, columns, columns, a->d_qkv, (float *)a->d_bias, scratch, "attention_backward");
+}
+
 extern "C" void cuda_attention_backward(struct backend *b, const struct attention_args *a)
 {
-    if (a->memory > 0) {
-        attention_memory_backward(b, a);
-        return;
-    }
     struct attention_kv_args kv = kv_args(b, a);
     struct by_the_way way = {};
     kv.algorithm = ATTENTION_AUTO;
@@ -370,18 +400,10 @@ extern "C" void cuda_attention_backward(struct backend *b, const struct attentio
     way.d_bias = (float *)a->d_bias;
     backward(b, &kv, a->rotary_dims, a->rotary_base, &way);
     if (!way.turned && !cuda_failed(b)) {
-        rotary_apply(rotary_of(a, kv.dq, true), !cuda_is_bf16(b), way.angles, cuda_stream(b));
+        rotary_apply(rotary_of(a, 2 * a->heads, kv.dq, true), !cuda_is_bf16(b), way.angles + a->memory * a->rotary_dims,
+                     cuda_stream(b));
         cuda_check(b, "attention_backward");
     }
     if (!way.summed)
-        attention_sum_bias(b, a);
-}
-
-/* A pass over d_qkv, when it is whole. */
-void attention_sum_bias(struct backend *b, const struct attention_args *a)
-{
-    const int64_t rows = a->batch * a->seq, columns = 3 * a->heads * a->head_dim;
-    void *scratch = a->d_bias && !cuda_failed(b) ? cuda_workspace(b, cuda_column_sum_bytes(rows, columns)) : NULL;
-    if (scratch)
-        cuda_column_sum(b, rows, columns, columns, a->d_qkv, (float *)a->d_bias, scratch, "attention_backward");
+        sum_bias(b, a);
 }

@@ -41,6 +41,7 @@ struct attention_kv_args {
     float *lse;                       /* [batch,heads,seq_q] = by forward, read by backward */
     struct attention_view d_out;      /* the rest: backward only */
     struct attention_view dq, dk, dv; /* = */
+    int64_t key0;                     /* the key of row 0 of dk and dv: those before it get no gradient */
     enum attention_algorithm algorithm;
     bool all_keys;
 };

@@ -22,8 +22,8 @@ __global__ void __launch_bounds__(WARPS * 32) backward_keys_kernel(const attenti
     SHARED_MEMORY(memory);
     uint32_t k_tile = shared_address(memory), v_tile = k_tile + tile_bytes<D>(BM);
     int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4, row = (int)threadIdx.x / 32 * 16;
-    attention_piece piece = take_piece(p, divide_up(p.seq_k, BM), false);
-    int k0 = piece.block * BM, column = piece.head * p.head_dim;
+    attention_piece piece = take_piece(p, divide_up(p.seq_k - p.key0, BM), false);
+    int k0 = p.key0 + piece.block * BM, column = piece.head * p.head_dim;
     const bf16 *q = view_at<const bf16>(p.q, piece.sequence, 0, column);
     const bf16 *d_out = view_at<const bf16>(p.d_out, piece.sequence, 0, column);
     const float2 *stats = p.stats + (int64_t)piece.index * p.padded_q;
@@ -101,11 +101,11 @@ __global__ void __launch_bounds__(WARPS * 32) backward_keys_kernel(const attenti
     __syncthreads();
     const float factor_k[1][2] = {{p.scale, p.scale}}, factor_v[1][2] = {{1.0f, 1.0f}};
     const float *angles = p.rotary_dims ? p.angles + (int64_t)(k0 + row) * p.rotary_dims : nullptr;
-    store_result<D, 1>(dk, factor_k, memory, row, view_at<bf16>(p.dk, piece.sequence, k0 + row, column), p.dk.row,
-                       p.seq_k - k0 - row, p.head_dim, angles, p.rotary_dims);
+    store_result<D, 1>(dk, factor_k, memory, row, view_at<bf16>(p.dk, piece.sequence, k0 + row - p.key0, column),
+                       p.dk.row, p.seq_k - k0 - row, p.head_dim, angles, p.rotary_dims);
     store_result<D, 1>(dv, factor_v, memory + tile_bytes<D>(BM), row,
-                       view_at<bf16>(p.dv, piece.sequence, k0 + row, column), p.dv.row, p.seq_k - k0 - row, p.head_dim,
-                       nullptr, 0);
+                       view_at<bf16>(p.dv, piece.sequence, k0 + row - p.key0, column), p.dv.row, p.seq_k - k0 - row,
+                       p.head_dim, nullptr, 0);
 }
 
 template <int D, int WARPS, int BN>
@@ -178,7 +178,7 @@ __global__ void __launch_bounds__(WARPS * 32) backward_queries_kernel(const atte
         product_add<D, 1, NT>(dq, a, k_tile);
     }
     const float factor[1][2] = {{p.scale, p.scale}};
-    const float *angles = p.rotary_dims ? p.angles + (int64_t)(q0 + row) * p.rotary_dims : nullptr;
+    const float *angles = p.rotary_dims ? p.angles + (int64_t)(q0 + row + p.offset) * p.rotary_dims : nullptr;
     store_result<D, 1>(dq, factor, memory, row, view_at<bf16>(p.dq, piece.sequence, q0 + row, column), p.dq.row,
                        p.seq_q - q0 - row, p.head_dim, angles, p.rotary_dims);
 }
@@ -188,8 +188,8 @@ static void start(const attention_problem &p, cudaStream_t keys, cudaStream_t qu
 {
     using layout = backward_layout<D, WARPS, BN>;
     int64_t heads = (int64_t)p.batch * p.heads;
-    launch(backward_keys_kernel<D, WARPS, BN>, divide_up(p.seq_k, layout::BM) * heads, WARPS * 32, layout::BYTES, keys,
-           p);
+    launch(backward_keys_kernel<D, WARPS, BN>, divide_up(p.seq_k - p.key0, layout::BM) * heads, WARPS * 32,
+           layout::BYTES, keys, p);
     launch(backward_queries_kernel<D, WARPS, BN>, divide_up(p.seq_q, layout::BM) * heads, WARPS * 32, layout::BYTES,
            queries, p);
 }

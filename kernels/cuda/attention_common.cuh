@@ -20,6 +20,7 @@ enum {
 
 struct attention_problem {
     int batch, heads, head_dim, seq_q, seq_k, offset; /* offset = seq_k - seq_q; with all keys seen: seq_k */
+    int key0;                                         /* row 0 of dk and dv */
     int tiles_q, padded_q;                            /* queries in tiles of ATTENTION_TILE */
     int group;                                        /* heads whose streamed tiles stay in L2 together */
     bool f32;                                         /* storage */
@@ -29,7 +30,7 @@ struct attention_problem {
     struct attention_view q, k, v, out, d_out, dq, dk, dv;
     float *lse;
     float2 *stats;       /* [batch*heads][padded_q]: lse * log2(e) and delta; behind seq_q infinity and 0 */
-    const float *angles; /* [seq][rotary_dims] cosines | sines: dq and dk are turned back as they are stored */
+    const float *angles; /* [seq_k][rotary_dims] cosines | sines: dq and dk are turned back as they are stored */
     int rotary_dims;     /* 0: no turning here */
     float *sums;         /* [batch][tiles_q][3 * heads * head_dim] column sums of each tile of dq, dk and dv; or NULL */
 };
@@ -61,10 +62,8 @@ bool attention_hopper_available(const attention_problem &p);
 bool attention_hopper_forward(const attention_problem &p, cudaStream_t stream);
 bool attention_hopper_backward(const attention_problem &p, cudaStream_t keys, cudaStream_t queries);
 
-void attention_memory_forward(struct backend *b, const struct attention_args *a);
-void attention_memory_backward(struct backend *b, const struct attention_args *a);
-/* d_bias += column sums of d_qkv, if they are asked for. */
-void attention_sum_bias(struct backend *b, const struct attention_args *a);
+/* kv = the keys of memory and row, turned by their positions, and the values. */
+void attention_gather(struct backend *b, const struct attention_args *a, const float *angles);
 
 /* The table of angles of positions 0..seq: kept where there is room, computed anew in `scratch` otherwise. */
 const float *attention_angles(struct backend *b, int64_t seq, int64_t rotary_dims, double base, float *scratch);

@@ -250,8 +250,8 @@ template <class T> __global__ void __launch_bounds__(256) backward_keys_kernel(c
 {
     __shared__ tiles s;
     int x = (int)threadIdx.x % 16, y = (int)threadIdx.x / 16;
-    owner o = take_owner(p, divide_up(p.seq_k, TILE));
-    int k0 = o.row0;
+    owner o = take_owner(p, divide_up(p.seq_k - p.key0, TILE));
+    int k0 = p.key0 + o.row0;
     const T *k = view_at<const T>(p.k, o.sequence, k0, o.column);
     const T *v = view_at<const T>(p.v, o.sequence, k0, o.column);
     float dk[4][4], dv[4][4];
@@ -282,16 +282,16 @@ template <class T> __global__ void __launch_bounds__(256) backward_keys_kernel(c
         product_add(dk, s, dp, q + o.part, p.q.row, p.seq_q - q0, p.head_dim - o.part);
     }
     float factor_k[4] = {p.scale, p.scale, p.scale, p.scale}, factor_v[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-    store_result(dk, factor_k, view_at<T>(p.dk, o.sequence, k0, o.column + o.part), p.dk.row, p.seq_k - k0,
+    store_result(dk, factor_k, view_at<T>(p.dk, o.sequence, o.row0, o.column + o.part), p.dk.row, p.seq_k - k0,
                  p.head_dim - o.part);
-    store_result(dv, factor_v, view_at<T>(p.dv, o.sequence, k0, o.column + o.part), p.dv.row, p.seq_k - k0,
+    store_result(dv, factor_v, view_at<T>(p.dv, o.sequence, o.row0, o.column + o.part), p.dv.row, p.seq_k - k0,
                  p.head_dim - o.part);
 }
 
 template <class T> void start_backward(const attention_problem &p, cudaStream_t stream)
 {
     int64_t pieces = (int64_t)p.batch * p.heads * divide_up(p.head_dim, TILE);
-    launch(backward_keys_kernel<T>, divide_up(p.seq_k, TILE) * pieces, 256, 0, stream, p);
+    launch(backward_keys_kernel<T>, divide_up(p.seq_k - p.key0, TILE) * pieces, 256, 0, stream, p);
     launch(backward_queries_kernel<T>, divide_up(p.seq_q, TILE) * pieces, 256, 0, stream, p);
 }
 

@@ -15,8 +15,8 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     uint32_t base = shared_address(memory);
     const hopper_ring<STAGES> ring = {base + layout::BARRIERS};
     int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0), lane = (int)threadIdx.x % 32, t = lane % 4;
-    attention_piece piece = take_piece(p, divide_up(p.seq_k, 64 * GROUPS), false);
-    int block0 = piece.block * 64 * GROUPS, k0 = block0 + 64 * group, tiles = p.tiles_q;
+    attention_piece piece = take_piece(p, divide_up(p.seq_k - p.key0, 64 * GROUPS), false);
+    int block0 = p.key0 + piece.block * 64 * GROUPS, k0 = block0 + 64 * group, tiles = p.tiles_q;
     int row = k0 + (int)threadIdx.x / 32 % 4 * 16 + lane / 4;
     uint32_t k_tile = base + group * 2 * layout::TILE, v_tile = k_tile + layout::TILE;
     const float2 *stats = p.stats + (int64_t)piece.index * p.padded_q;
@@ -114,10 +114,12 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     int warp_row = row - lane / 4, column = piece.head * p.head_dim;
     const float *angles = p.rotary_dims ? p.angles + (int64_t)warp_row * p.rotary_dims : nullptr;
     unsigned char *own = memory + group * 2 * layout::TILE;
-    store_tile_summed<PANELS>(dk, factor_k, own, view_at<bf16>(p.dk, piece.sequence, warp_row, column), p.dk.row,
-                              p.seq_k - warp_row, p.head_dim, angles, p.rotary_dims, group, tile_sums(p, piece, k0, 1));
-    store_tile_summed<PANELS>(dv, factor_v, own + layout::TILE, view_at<bf16>(p.dv, piece.sequence, warp_row, column),
-                              p.dv.row, p.seq_k - warp_row, p.head_dim, nullptr, 0, group, tile_sums(p, piece, k0, 2));
+    bf16 *to_dk = view_at<bf16>(p.dk, piece.sequence, warp_row - p.key0, column);
+    bf16 *to_dv = view_at<bf16>(p.dv, piece.sequence, warp_row - p.key0, column);
+    store_tile_summed<PANELS>(dk, factor_k, own, to_dk, p.dk.row, p.seq_k - warp_row, p.head_dim, angles, p.rotary_dims,
+                              group, tile_sums(p, piece, k0 - p.key0, 1));
+    store_tile_summed<PANELS>(dv, factor_v, own + layout::TILE, to_dv, p.dv.row, p.seq_k - warp_row, p.head_dim,
+                              nullptr, 0, group, tile_sums(p, piece, k0 - p.key0, 2));
 #else
     __trap(); /* attention_hopper_available() keeps other code from being run */
 #endif
@@ -221,7 +223,7 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     group_barrier(group);
     const float factor[2] = {p.scale, p.scale};
     int warp_row = row - lane / 4;
-    const float *angles = p.rotary_dims ? p.angles + (int64_t)warp_row * p.rotary_dims : nullptr;
+    const float *angles = p.rotary_dims ? p.angles + (int64_t)(warp_row + p.offset) * p.rotary_dims : nullptr;
     store_tile_summed<PANELS>(dq, factor, memory + group * 2 * layout::TILE,
                               view_at<bf16>(p.dq, piece.sequence, warp_row, piece.head * p.head_dim), p.dq.row,
                               p.seq_q - warp_row, p.head_dim, angles, p.rotary_dims, group,
@@ -239,7 +241,7 @@ static bool start(const attention_problem &p, cudaStream_t keys, cudaStream_t qu
         !hopper_map(&d_out, p, p.d_out, p.seq_q))
         return false;
     int64_t heads = (int64_t)p.batch * p.heads;
-    launch(hopper_keys_kernel<PANELS, GROUPS_K, STAGES_K, BLOCKS_K>, divide_up(p.seq_k, 64 * GROUPS_K) * heads,
+    launch(hopper_keys_kernel<PANELS, GROUPS_K, STAGES_K, BLOCKS_K>, divide_up(p.seq_k - p.key0, 64 * GROUPS_K) * heads,
            GROUPS_K * 128, hopper_layout<PANELS, GROUPS_K, STAGES_K, 2>::BYTES, keys, p, q, k, v, d_out);
     launch(hopper_queries_kernel<PANELS, GROUPS_Q, STAGES_Q, BLOCKS_Q>, divide_up(p.seq_q, 64 * GROUPS_Q) * heads,
            GROUPS_Q * 128, hopper_layout<PANELS, GROUPS_Q, STAGES_Q, 2>::BYTES, queries, p, q, k, v, d_out);

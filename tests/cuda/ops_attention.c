@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, D_BIAS, PAST, KV, D_KV, PLACES };
+enum { QKV, FIRST, OUT, LSE, D_OUT, D_QKV, D_BIAS, PAST, KV, PLACES };
 
 static struct attention_args args_of(const struct ops_case *c, void *const *p)
 {
@@ -26,8 +26,7 @@ static struct attention_args args_of(const struct ops_case *c, void *const *p)
                                    .d_bias = p[D_BIAS],
                                    .memory = s->memory,
                                    .past = p[PAST],
-                                   .kv = p[KV],
-                                   .d_kv = p[D_KV]};
+                                   .kv = p[KV]};
 }
 
 static void call_forward(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
@@ -97,8 +96,6 @@ static void make_attention(struct ops_case *c, struct ops_draw *d)
     ops_out(c, D_QKV, "d_qkv", OPS_STORAGE, rows * 3 * width);
     if (!s->documents)
         ops_changed(c, d, D_BIAS, "d_bias", OPS_WIDE, 3 * width, sqrt((double)rows));
-    if (s->memory)
-        ops_scratch(c, D_KV, "d_kv", OPS_STORAGE, keys);
     c->operator_name = "attention_backward";
     c->call = call_backward;
 }

@@ -57,7 +57,6 @@ static void run_attention(struct kernel_test *k, const struct problem *p, double
         return;
     a.d_out = kernel_test_put(k, p->weight[0], p->output_n[0]);
     a.d_qkv = kernel_test_poison(k, p->input_n[0]);
-    a.d_kv = s->memory ? kernel_test_poison(k, keys) : NULL;
     a.d_bias = s->bias ? kernel_test_fill(k, p->start, p->input_n[1]) : NULL;
     k->ops->attention_backward(k->backend, &a);
     kernel_test_get(k, a.d_qkv, p->input_n[0], gradient[0]);

@@ -301,26 +301,6 @@ struct copy_parameters_args {
     int count;
 };
 
-/* norm = sqrt of the sum of squares over all gradients, summed in double. */
-struct grad_norm_args {
-    const struct optimizer_tensor *tensors; /* host */
-    int count;
-    double *norm; /* scalar = */
-};
-
-/* AdamW (Loshchilov & Hutter 2019, algorithm 2, decoupled as PyTorch has it):
- * g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad); m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- * p -= lr*weight_decay*p (decayed tensors); p -= lr * (m/bc1) / (sqrt(v/bc2) + eps), bci = 1 - bi^t with t the number
- * of updates including this one; copy = p rounded. A norm that is not finite leaves everything untouched. */
-struct adamw_args {
-    const struct optimizer_tensor *tensors; /* host */
-    int count;
-    const double *norm; /* from grad_norm */
-    int64_t *updates;   /* scalar: updates applied so far, += 1 */
-    double clip, beta1, beta2, eps, weight_decay;
-    double lr_factor; /* lr is that of the step times this */
-};
-
 /* squares[i] = sum of squares of the gradient of tensor i, in double; and norm = sqrt of their sum in increasing i.
  * Tensor by tensor or all at once gives the same bits. */
 struct grad_squares_args {
@@ -332,6 +312,19 @@ struct norm_of_squares_args {
     const double *squares; /* [count] */
     int count;
     double *norm; /* scalar = */
+};
+
+/* AdamW (Loshchilov & Hutter 2019, algorithm 2, decoupled as PyTorch has it):
+ * g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad); m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ * p -= lr*weight_decay*p (decayed tensors); p -= lr * (m/bc1) / (sqrt(v/bc2) + eps), bci = 1 - bi^t with t the number
+ * of updates including this one; copy = p rounded. A norm that is not finite leaves everything untouched. */
+struct adamw_args {
+    const struct optimizer_tensor *tensors; /* host */
+    int count;
+    const double *norm; /* from norm_of_squares */
+    int64_t *updates;   /* scalar: updates applied so far, += 1 */
+    double clip, beta1, beta2, eps, weight_decay;
+    double lr_factor; /* lr is that of the step times this */
 };
 
 /* What follows is as with AdamW: g = grad * min(1, clip/(norm+1e-6)) (clip 0: g = grad), p -= lr*weight_decay*p first,
@@ -424,6 +417,11 @@ struct backend_ops {
     void (*branches_begin)(struct backend *b);
     void (*branches_next)(struct backend *b);
     void (*branches_end)(struct backend *b);
+    /* grad_squares between begin and end may run beside whatever comes after end, until join: before that nothing
+     * writes those gradients or looks at the sums. Not within branches. Composed default: nothing. */
+    void (*aside_begin)(struct backend *b);
+    void (*aside_end)(struct backend *b);
+    void (*aside_join)(struct backend *b);
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);
@@ -452,7 +450,6 @@ struct backend_ops {
     void (*attention_next)(struct backend *b, const struct attention_args *a);
     void (*remember)(struct backend *b, const struct remember_args *a);
     void (*classifier)(struct backend *b, const struct classifier_args *a);
-    void (*grad_norm)(struct backend *b, const struct grad_norm_args *a);
     void (*grad_squares)(struct backend *b, const struct grad_squares_args *a);
     void (*norm_of_squares)(struct backend *b, const struct norm_of_squares_args *a);
     void (*adamw)(struct backend *b, const struct adamw_args *a);

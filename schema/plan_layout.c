@@ -415,8 +415,7 @@ void plan_layout_buffers(struct plan_layout *l)
     place_buffer(l, NO_LAYER, "loss_sum", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "grad_norm", PLAN_SCALARS, sizeof(double));
     place_buffer(l, NO_LAYER, "updates", PLAN_SCALARS, sizeof(int64_t));
-    if (s->optimizer->squares)
-        place_buffer(l, NO_LAYER, "squares", PLAN_SCALARS, (uint64_t)l->parameter_count * sizeof(double));
+    place_buffer(l, NO_LAYER, "squares", PLAN_SCALARS, (uint64_t)l->parameter_count * sizeof(double));
 
     const struct plan_device *d = l->device;
     uint64_t row = add(l, d->workspace_row_bytes, multiply(l, d->workspace_head_bytes, (uint64_t)s->heads));

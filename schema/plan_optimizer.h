@@ -19,7 +19,6 @@ struct plan_optimizer {
     /* Updates a matrix as soon as the backward pass has its whole gradient: matrices share one place for that, unless a
      * window has segments. */
     bool fused;
-    bool squares;                               /* sums the gradient's squares tensor by tensor */
     bool orthogonal;                            /* needs room for the largest matrix's Newton-Schulz iteration */
     enum plan_state states[PARAMETER_KINDS][2]; /* first and second */
 };

@@ -185,7 +185,6 @@ static void find_memories(struct finder *f)
         m->rmt_eval_state = finder_buffer(f, "rmt.eval_state");
         m->d_memory = finder_buffer(f, "shared.d_memory");
     }
-    if (m->plan->xl_len > 0)
     if (m->plan->xl_len > 0 && !window_is_plain(m->plan))
         m->places = finder_buffer(f, "places");
     if (m->spec->data.reset == RESET_DOCUMENT || m->plan->xl_len > 0)
@@ -207,7 +206,7 @@ static int find_tensors(struct model *m, struct err *err)
     m->loss_sum = finder_buffer(&f, "loss_sum");
     m->grad_norm = finder_buffer(&f, "grad_norm");
     m->updates = finder_buffer(&f, "updates");
-    m->squares = look_for_buffer(&f, "squares");
+    m->squares = finder_buffer(&f, "squares");
     m->orthogonal = look_for_buffer(&f, "shared.orthogonal");
     if (f.missing[0])
         return err_set_at(err, ERR_INTERNAL, f.missing, "the plan is not of this spec: it lacks this tensor");
@@ -246,6 +245,14 @@ static void list_optimizer_tensors(struct model *m)
     m->matrices = counts[PARAMETER_MATRIX];
     m->embeddings = counts[PARAMETER_EMBEDDING];
     m->vectors = counts[PARAMETER_VECTOR];
+    for (int i = 0; i < plan->parameter_count; i++) {
+        long long layer;
+        if (sscanf(plan->parameters[i].name, "layers.%lld.", &layer) != 1)
+            continue;
+        if (layer == 0 && m->layer_tensors[1] == 0)
+            m->layer_tensors[0] = i;
+        m->layer_tensors[layer + 1] = i + 1;
+    }
     m->gradients = m->arena + plan->bytes.by_class[PLAN_PARAMETERS] + plan->bytes.by_class[PLAN_COPIES];
     m->zeroed_bytes = plan->zeroed_gradients;
 }
@@ -266,6 +273,8 @@ static void release_lists(struct model *m)
     free(m->segments);
     free(m->tensors);
     free(m->sorted);
+    free(m->layer_tensors);
+    free(m->squared);
     free(m);
 }
 
@@ -301,6 +310,8 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
         m->segments[g].layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
     m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
     m->sorted = allocate_list((size_t)plan->parameter_count, sizeof(*m->sorted));
+    m->layer_tensors = allocate_list((size_t)spec->model.layers + 1, sizeof(*m->layer_tensors));
+    m->squared = allocate_list((size_t)plan->parameter_count, sizeof(*m->squared));
     rc = find_tensors(m, err);
     if (rc != 0) {
         release_lists(m);
@@ -322,6 +333,7 @@ void model_destroy(struct model *m)
 void model_zero_gradients(struct model *m)
 {
     m->ops->zero(m->backend, m->gradients, m->zeroed_bytes);
+    memset(m->squared, 0, (size_t)m->plan->parameter_count * sizeof(*m->squared));
     model_zero_loss(m);
 }
 

@@ -94,7 +94,7 @@ struct model {
     int32_t *tokens, *targets, *first; /* device; first NULL unless attention stops at documents or has a memory */
     double *loss_sum, *grad_norm;
     int64_t *updates;
-    double *squares;  /* of the gradient, one a parameter; NULL where the optimizer needs none */
+    double *squares;  /* of the gradient, summed, one a parameter */
     void *orthogonal; /* muon's scratch, or NULL */
 
     int64_t batch, seq, rows; /* of the micro-batch in work: sequences, positions of one, of all */
@@ -105,6 +105,8 @@ struct model {
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     struct optimizer_tensor *sorted;  /* the same by kind: matrices, embeddings, vectors */
     int matrices, embeddings, vectors;
+    int *layer_tensors; /* [layers+1] layer i's are tensors layer_tensors[i] .. layer_tensors[i+1] */
+    bool *squared;      /* one a parameter: its squares are summed already */
     void *gradients;
     size_t zeroed_bytes; /* of gradients, at the begin of a step */
     struct model_results results[MODEL_STEPS_IN_FLIGHT];

@@ -19,7 +19,7 @@ static void add_squares(struct model *m, int index)
                                          .tensors = &m->tensors[index], .count = 1, .squares = m->squares + index});
 }
 
-/* In the plan's order, as sgd does it. */
+/* As optimizer_norm() does it. */
 static void find_norm(struct model *m)
 {
     for (int i = 0; i < m->plan->parameter_count; i++)

@@ -40,7 +40,6 @@ void SYM(attention_backward)(struct backend *b, const struct attention_args *a);
 void SYM(attention_next)(struct backend *b, const struct attention_args *a);
 void SYM(remember)(struct backend *b, const struct remember_args *a);
 void SYM(classifier)(struct backend *b, const struct classifier_args *a);
-void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a);
 void SYM(grad_squares)(struct backend *b, const struct grad_squares_args *a);
 void SYM(norm_of_squares)(struct backend *b, const struct norm_of_squares_args *a);
 void SYM(adamw)(struct backend *b, const struct adamw_args *a);

@@ -28,7 +28,6 @@ void SYM(cpu_fill)(struct backend_ops *ops)
     ops->attention_next = SYM(attention_next);
     ops->remember = SYM(remember);
     ops->classifier = SYM(classifier);
-    ops->grad_norm = SYM(grad_norm);
     ops->grad_squares = SYM(grad_squares);
     ops->norm_of_squares = SYM(norm_of_squares);
     ops->adamw = SYM(adamw);

@@ -1,5 +1,5 @@
-/* optimizer.c: what every optimizer asks for: the gradient's norm, whole or tensor by tensor, and the rounded copies.
- */
+/* optimizer.c: what every optimizer asks for: the gradient's norm, by way of each tensor's squares, and the rounded
+ * copies. */
 #include "kernels/cpu/optimizer.h"
 
 static double square_sum(const real *x, int64_t n)
@@ -17,26 +17,6 @@ static double square_sum(const real *x, int64_t n)
     for (int l = 0; l < LANES; l++)
         sum += lanes[l];
     return sum;
-}
-
-void SYM(grad_norm)(struct backend *b, const struct grad_norm_args *a)
-{
-    struct cpu_backend *c = cpu_begin(b, "grad_norm");
-    if (!c)
-        return;
-    int64_t pieces = pieces_of_all(a->tensors, a->count);
-    double *sums = cpu_scratch(c, (size_t)pieces * sizeof *sums);
-    if (!sums)
-        return;
-#pragma omp parallel for num_threads(c->threads) schedule(static)
-    for (int64_t piece = 0; piece < pieces; piece++) {
-        struct span s = span_at(a->tensors, piece);
-        sums[piece] = square_sum((const real *)s.tensor->grad + s.from, s.n);
-    }
-    double sum = 0;
-    for (int64_t piece = 0; piece < pieces; piece++)
-        sum += sums[piece];
-    *a->norm = sqrt(sum);
 }
 
 void SYM(grad_squares)(struct backend *b, const struct grad_squares_args *a)

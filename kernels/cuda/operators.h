@@ -34,7 +34,6 @@ void cuda_attention_backward(struct backend *b, const struct attention_args *a);
 void cuda_attention_next(struct backend *b, const struct attention_args *a);
 void cuda_remember(struct backend *b, const struct remember_args *a);
 void cuda_classifier(struct backend *b, const struct classifier_args *a);
-void cuda_grad_norm(struct backend *b, const struct grad_norm_args *a);
 void cuda_grad_squares(struct backend *b, const struct grad_squares_args *a);
 void cuda_norm_of_squares(struct backend *b, const struct norm_of_squares_args *a);
 void cuda_adamw(struct backend *b, const struct adamw_args *a);

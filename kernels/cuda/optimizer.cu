@@ -1,5 +1,5 @@
-/* optimizer.cu: what every optimizer asks for, over all tensors of a model at once: the gradient's norm, whole or
- * tensor by tensor, and the rounded copies. */
+/* optimizer.cu: what every optimizer asks for, over all tensors of a model at once: the gradient's norm, by way of
+ * each tensor's squares, and the rounded copies. */
 #include "kernels/cuda/optimizer_list.cuh"
 
 #include "kernels/cuda/pointwise.h"
@@ -47,31 +47,12 @@ static __global__ void __launch_bounds__(TOTAL_THREADS) root_of_total(const doub
         *norm = sqrt(sum);
 }
 
-extern "C" size_t cuda_grad_norm_bytes(const struct optimizer_tensor *tensors, int count)
+extern "C" size_t cuda_grad_squares_bytes(const struct optimizer_tensor *tensors, int count)
 {
     int64_t pieces = 0;
     for (int i = 0; i < count; i++)
         pieces += pieces_of(tensors[i].n, NORM_PIECE);
     return (size_t)(pieces > 0 ? pieces : 1) * sizeof(double);
-}
-
-extern "C" void cuda_grad_norm(struct backend *b, const struct grad_norm_args *a)
-{
-    if (cuda_failed(b))
-        return;
-    cudaStream_t stream = cuda_stream(b);
-    double *sums = (double *)cuda_workspace(b, cuda_grad_norm_bytes(a->tensors, a->count));
-    if (!sums)
-        return;
-    int64_t done = 0;
-    for_lists<NORM_PIECE>(
-        a->tensors, a->count, [](const struct optimizer_tensor *) { return true; },
-        [&](const struct tensor_list &list, int64_t pieces) {
-            sum_squares<<<(unsigned)pieces, BLOCK, 0, stream>>>(list, sums + done);
-            done += pieces;
-        });
-    root_of_total<<<1, TOTAL_THREADS, 0, stream>>>(sums, done, a->norm);
-    cuda_check(b, "grad_norm");
 }
 
 /* One block a tensor: its pieces' sums, in the tree that root_of_total has. */
@@ -94,7 +75,7 @@ extern "C" void cuda_grad_squares(struct backend *b, const struct grad_squares_a
     if (cuda_failed(b))
         return;
     cudaStream_t stream = cuda_stream(b);
-    double *sums = (double *)cuda_workspace(b, cuda_grad_norm_bytes(a->tensors, a->count));
+    double *sums = (double *)cuda_workspace(b, cuda_grad_squares_bytes(a->tensors, a->count));
     if (!sums)
         return;
     int done = 0;

@@ -16,7 +16,7 @@ size_t cuda_norm_backward_bytes(int64_t rows, int64_t dim, int outputs, int mult
 /* About 28 bytes a row, 1 MiB, and up to 8 MiB of partial rows. */
 size_t cuda_embed_backward_bytes(int64_t rows, int64_t dim);
 /* 8 bytes for each 16,384 elements of each tensor. */
-size_t cuda_grad_norm_bytes(const struct optimizer_tensor *tensors, int count);
+size_t cuda_grad_squares_bytes(const struct optimizer_tensor *tensors, int count);
 size_t cuda_adamw_bytes(void);
 
 #ifdef __cplusplus

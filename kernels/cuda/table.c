@@ -32,6 +32,9 @@
 SWITCH(branches_begin)
 SWITCH(branches_next)
 SWITCH(branches_end)
+SWITCH(aside_begin)
+SWITCH(aside_end)
+SWITCH(aside_join)
 OPERATOR(embed_forward, embed_args)
 OPERATOR(embed_backward, embed_args)
 OPERATOR(put_rows, rows_args)
@@ -57,7 +60,6 @@ OPERATOR(attention_backward, attention_args)
 OPERATOR(attention_next, attention_args)
 OPERATOR(remember, remember_args)
 OPERATOR(classifier, classifier_args)
-OPERATOR(grad_norm, grad_norm_args)
 OPERATOR(grad_squares, grad_squares_args)
 OPERATOR(norm_of_squares, norm_of_squares_args)
 OPERATOR(adamw, adamw_args)
@@ -80,6 +82,9 @@ void cuda_fill(struct backend_ops *ops)
     ops->branches_begin = call_branches_begin;
     ops->branches_next = call_branches_next;
     ops->branches_end = call_branches_end;
+    ops->aside_begin = call_aside_begin;
+    ops->aside_end = call_aside_end;
+    ops->aside_join = call_aside_join;
     ops->embed_forward = call_embed_forward;
     ops->embed_backward = call_embed_backward;
     ops->put_rows = call_put_rows;
@@ -105,7 +110,6 @@ void cuda_fill(struct backend_ops *ops)
     ops->attention_next = call_attention_next;
     ops->remember = call_remember;
     ops->classifier = call_classifier;
-    ops->grad_norm = call_grad_norm;
     ops->grad_squares = call_grad_squares;
     ops->norm_of_squares = call_norm_of_squares;
     ops->adamw = call_adamw;

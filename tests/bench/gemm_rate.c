@@ -138,9 +138,8 @@ static void linear_forward(struct step *s, int64_t in, int64_t out)
 /* d_bias NULL: the next norm makes it. */
 static void linear_backward(struct step *s, int64_t in, int64_t out, void *d_bias)
 {
-    s->ops->linear_backward(
-        s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false, s->d_weight, true,
-                                            d_bias});
+    s->ops->linear_backward(s->b, &(struct linear_backward_args){ROWS, in, out, s->h, s->weight, s->dy, s->y, false,
+                                                                 s->d_weight, true, d_bias});
 }
 
 static void qkv_forward(struct step *s)
@@ -232,9 +231,9 @@ static void classifier(struct step *s)
                                                        s->scalar, s->y, s->d_weight, true});
 }
 
-static void grad_norm(struct step *s)
+static void grad_squares(struct step *s)
 {
-    s->ops->grad_norm(s->b, &(struct grad_norm_args){&s->tensor, 1, s->scalar});
+    s->ops->grad_squares(s->b, &(struct grad_squares_args){&s->tensor, 1, s->scalar});
 }
 
 static void adamw(struct step *s)
@@ -269,7 +268,7 @@ static const struct {
     {"ffn_down_forward", LAYERS, down_forward},
     {"ffn_down_backward", LAYERS, down_backward},
     {"classifier", 1, classifier},
-    {"grad_norm", 1, grad_norm},
+    {"grad_squares", 1, grad_squares},
     {"adamw", 1, adamw},
     {"zero_gradients", 1, zero_gradients},
 };

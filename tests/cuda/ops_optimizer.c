@@ -30,8 +30,10 @@ static struct optimizer_tensor *list_of(const struct ops_case *c, void *const *p
 
 static void call_norm(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
 {
-    b->ops->grad_norm(
-        b, &(struct grad_norm_args){.tensors = list_of(c, p, keep), .count = (int)c->shape.chunk, .norm = p[NORM]});
+    int count = (int)c->shape.chunk;
+    b->ops->grad_squares(
+        b, &(struct grad_squares_args){.tensors = list_of(c, p, keep), .count = count, .squares = p[SQUARES]});
+    b->ops->norm_of_squares(b, &(struct norm_of_squares_args){.squares = p[SQUARES], .count = count, .norm = p[NORM]});
 }
 
 /* As a step has it: the norm, then the update that reads it. */
@@ -50,18 +52,9 @@ static void call_update(const struct ops_case *c, struct backend *b, void *const
                                           .lr_factor = c->shape.two ? 1 : 0.25});
 }
 
-/* As sgd's step has it. */
-static void call_squares(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
-{
-    int count = (int)c->shape.chunk;
-    b->ops->grad_squares(
-        b, &(struct grad_squares_args){.tensors = list_of(c, p, keep), .count = count, .squares = p[SQUARES]});
-    b->ops->norm_of_squares(b, &(struct norm_of_squares_args){.squares = p[SQUARES], .count = count, .norm = p[NORM]});
-}
-
 static void call_sgd(const struct ops_case *c, struct backend *b, void *const *p, void *keep)
 {
-    call_squares(c, b, p, keep);
+    call_norm(c, b, p, keep);
     b->ops->sgd(b, &(struct sgd_args){.tensors = keep,
                                       .count = (int)c->shape.chunk,
                                       .norm = c->shape.gated ? NULL : p[NORM],
@@ -156,11 +149,12 @@ static void add_copy(struct ops_case *c, struct ops_draw *d, int i, int64_t n, b
 
 static void make_norm(struct ops_case *c, struct ops_draw *d)
 {
-    c->operator_name = "grad_norm";
-    snprintf(c->name, sizeof c->name, "grad_norm of %lld tensors%s%s", (long long)c->shape.chunk,
+    c->operator_name = "grad_squares";
+    snprintf(c->name, sizeof c->name, "grad_squares of %lld tensors%s%s", (long long)c->shape.chunk,
              c->shape.rows ? ", large" : "", c->shape.extreme ? ", huge numbers" : "");
     for (int i = 0; i < c->shape.chunk; i++) /* squares beyond fp32: the sum is in double */
         ops_in(c, d, i * FIELDS + GRAD, names[GRAD][i], OPS_WIDE, sizes_of(c)[i], c->shape.extreme ? 1e25 : 0.1);
+    ops_out(c, SQUARES, "squares", OPS_DOUBLE, c->shape.chunk);
     ops_out(c, NORM, "norm", OPS_DOUBLE, 1);
     c->call = call_norm;
 }
@@ -187,6 +181,7 @@ static void make_update(struct ops_case *c, struct ops_draw *d)
     }
     if (s->extreme)
         ops_set(c, (int)(s->chunk - 1) * FIELDS + GRAD, sizes_of(c)[s->chunk - 1] - 1, s->two ? NAN : INFINITY);
+    ops_out(c, SQUARES, "squares", OPS_DOUBLE, s->chunk);
     ops_out(c, NORM, "norm", OPS_DOUBLE, 1);
     ops_changed(c, d, UPDATES, "updates", OPS_COUNT, 1, 0);
     ops_set(c, UPDATES, 0, (double)s->updates);
@@ -216,6 +211,7 @@ static void add_parameter(struct ops_case *c, struct ops_draw *d, int i, int64_t
 
 static void finish_update(struct ops_case *c, struct ops_draw *d, double lr)
 {
+    ops_out(c, SQUARES, "squares", OPS_DOUBLE, c->shape.chunk);
     ops_out(c, NORM, "norm", OPS_DOUBLE, 1);
     ops_changed(c, d, UPDATES, "updates", OPS_COUNT, 1, 0);
     ops_set(c, UPDATES, 0, (double)c->shape.updates);
@@ -228,16 +224,6 @@ static void add_moment(struct ops_case *c, struct ops_draw *d, int i, int field,
     ops_changed(c, d, i * FIELDS + field, names[field][i], OPS_WIDE, n, c->shape.updates ? 0.1 : 0);
 }
 
-static void make_squares(struct ops_case *c, struct ops_draw *d)
-{
-    say_update(c, "grad_squares");
-    for (int i = 0; i < c->shape.chunk; i++)
-        ops_in(c, d, i * FIELDS + GRAD, names[GRAD][i], OPS_WIDE, sizes_of(c)[i], 0.1);
-    ops_out(c, NORM, "norm", OPS_DOUBLE, 1);
-    ops_out(c, SQUARES, "squares", OPS_DOUBLE, c->shape.chunk);
-    c->call = call_squares;
-}
-
 static void make_sgd(struct ops_case *c, struct ops_draw *d)
 {
     say_update(c, "sgd");
@@ -246,7 +232,6 @@ static void make_sgd(struct ops_case *c, struct ops_draw *d)
         if (c->shape.accumulate)
             add_moment(c, d, i, M, sizes_of(c)[i]);
     }
-    ops_out(c, SQUARES, "squares", OPS_DOUBLE, c->shape.chunk);
     finish_update(c, d, 3e-2);
     c->call = call_sgd;
 }
@@ -327,7 +312,6 @@ static void each_update(struct ops_visitor *v, ops_make_fn *make, struct ops_sha
 static void each_other(struct ops_visitor *v, int64_t large, int64_t count)
 {
     struct ops_shape s = {.rows = large, .chunk = count};
-    ops_visit(v, make_squares, &s);
     each_update(v, make_lion, s);
     each_update(v, make_sgd, s);
     s.accumulate = true;

@@ -128,15 +128,15 @@ static void timings()
             add(n);
     MUST(cudaMemset(base, 0, (size_t)(next - base)));
     next = (char *)(((uintptr_t)next + 255) / 256 * 256);
-    double *norm = (double *)take(8);
+    double *norm = (double *)take(8), *squares = (double *)take(8 * (int)tensors.size());
     int64_t *updates = (int64_t *)take(8);
     MUST(cudaMemset(norm, 0, 256));
     MUST(cudaMemset(updates, 0, 256));
-    struct grad_norm_args na = {tensors.data(), (int)tensors.size(), norm};
+    struct grad_squares_args sa = {tensors.data(), (int)tensors.size(), squares};
     struct adamw_args aa = {tensors.data(), (int)tensors.size(), norm, updates, 1, 0.9, 0.95, 1e-8, 0.1, 1};
     struct copy_parameters_args ca = {tensors.data(), (int)tensors.size()};
     printf("%.1f M parameters\n", parameters * 1e-6);
-    timing("grad_norm", parameters * 4, [&] { cuda_grad_norm(&backend, &na); });
+    timing("grad_squares", parameters * 4, [&] { cuda_grad_squares(&backend, &sa); });
     timing("adamw with bf16 copies, 30 B a parameter", parameters * 30, [&] { cuda_adamw(&backend, &aa); });
     timing("copy_parameters", parameters * 6, [&] { cuda_copy_parameters(&backend, &ca); });
     cudaFree(base);

@@ -276,9 +276,10 @@ static void test_optimizer(bool half, double clip, bool poison)
     const int64_t before = 4;
     const struct cuda_step_values step = {0.05, 1};
     MUST(cudaMemcpy(values, &step, sizeof step, cudaMemcpyHostToDevice));
-    buffer norm(NULL, 8), updates(&before, 8);
-    all.insert(all.end(), {&norm, &updates});
-    struct grad_norm_args na = {tensors.data(), (int)tensors.size(), (double *)norm.at()};
+    buffer norm(NULL, 8), updates(&before, 8), squares(NULL, 8 * tensors.size());
+    all.insert(all.end(), {&norm, &updates, &squares});
+    struct grad_squares_args sa = {tensors.data(), (int)tensors.size(), (double *)squares.at()};
+    struct norm_of_squares_args na = {(double *)squares.at(), (int)tensors.size(), (double *)norm.at()};
     struct adamw_args aa = {tensors.data(),
                             (int)tensors.size(),
                             (double *)norm.at(),
@@ -291,7 +292,8 @@ static void test_optimizer(bool half, double clip, bool poison)
                             1};
     std::string name = text("adamw %s clip %g%s", half ? "bf16" : "fp32", clip, poison ? " not finite" : "");
     run_twice(name, all, [&] {
-        cuda_grad_norm(&backend, &na);
+        cuda_grad_squares(&backend, &sa);
+        cuda_norm_of_squares(&backend, &na);
         cuda_adamw(&backend, &aa);
     });
     double total = 0, seen;

@@ -168,7 +168,9 @@ static void check_optimizer(int isa, int threads, double tolerance, double clip,
     k.ops->step_begin(k.backend, &(struct step_values){.step = 3, .lr = lr});
     int64_t updates = 2;
     double *norm = kernel_test_double(&k, -1);
-    k.ops->grad_norm(k.backend, &(struct grad_norm_args){tensors, COUNT, norm});
+    double squares[COUNT];
+    k.ops->grad_squares(k.backend, &(struct grad_squares_args){tensors, COUNT, squares});
+    k.ops->norm_of_squares(k.backend, &(struct norm_of_squares_args){squares, COUNT, norm});
     k.ops->adamw(k.backend, &(struct adamw_args){tensors, COUNT, norm, &updates, clip, b1, b2, eps, decay, 1});
     k.ops->step_end(k.backend);
     kernel_test_sync(&k);

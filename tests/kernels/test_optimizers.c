@@ -132,9 +132,11 @@ static void begin(struct problem *p, int step)
 
 static void run_step(struct problem *p, const struct rule *rule, int step)
 {
+    double squares[sizeof p->t / sizeof *p->t];
     put_gradients(p, step);
     begin(p, step);
-    p->k->ops->grad_norm(p->k->backend, &(struct grad_norm_args){p->t, p->count, p->norm});
+    p->k->ops->grad_squares(p->k->backend, &(struct grad_squares_args){p->t, p->count, squares});
+    p->k->ops->norm_of_squares(p->k->backend, &(struct norm_of_squares_args){squares, p->count, p->norm});
     rule->apply(p, p->norm);
     p->k->ops->step_end(p->k->backend);
 }

@@ -185,7 +185,7 @@ static void check_adamw(struct kernel_test *k, const struct fixture *f, double t
         };
     }
     int64_t updates = 0;
-    double *norm = kernel_test_double(k, -1);
+    double squares[2], *norm = kernel_test_double(k, -1);
     for (int step = 1; step <= 5; step++) {
         char name[16];
         for (int i = 0; i < 2; i++) {
@@ -193,7 +193,8 @@ static void check_adamw(struct kernel_test *k, const struct fixture *f, double t
             t[i].grad = kernel_test_put(k, fixture_get(f, name, sizes[i]), sizes[i]);
         }
         k->ops->step_begin(k->backend, &(struct step_values){.step = step, .lr = *fixture_get(f, "lr", 1)});
-        k->ops->grad_norm(k->backend, &(struct grad_norm_args){t, 2, norm});
+        k->ops->grad_squares(k->backend, &(struct grad_squares_args){t, 2, squares});
+        k->ops->norm_of_squares(k->backend, &(struct norm_of_squares_args){squares, 2, norm});
         k->ops->adamw(k->backend, &(struct adamw_args){.tensors = t,
                                                        .count = 2,
                                                        .norm = norm,

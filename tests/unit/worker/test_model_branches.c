@@ -71,7 +71,7 @@ NOT_IN_A_BRANCH(embed_forward, embed_args)
 NOT_IN_A_BRANCH(embed_backward, embed_args)
 NOT_IN_A_BRANCH(remember, remember_args)
 NOT_IN_A_BRANCH(classifier, classifier_args)
-NOT_IN_A_BRANCH(grad_norm, grad_norm_args)
+NOT_IN_A_BRANCH(grad_squares, grad_squares_args)
 NOT_IN_A_BRANCH(adamw, adamw_args)
 
 static void zero_outside(struct backend *b, void *dst, size_t bytes)
@@ -138,7 +138,7 @@ static void hold_all(struct backend_ops *ops)
     ops->embed_backward = refuse_embed_backward;
     ops->remember = refuse_remember;
     ops->classifier = refuse_classifier;
-    ops->grad_norm = refuse_grad_norm;
+    ops->grad_squares = refuse_grad_squares;
     ops->adamw = refuse_adamw;
 }
 

@@ -95,7 +95,6 @@ COMPUTES_NOTHING(ffn_up_forward, ffn_up_args)
 COMPUTES_NOTHING(ffn_up_backward, ffn_up_backward_args)
 COMPUTES_NOTHING(attention, attention_args)
 COMPUTES_NOTHING(classifier, classifier_args)
-COMPUTES_NOTHING(grad_norm, grad_norm_args)
 COMPUTES_NOTHING(grad_squares, grad_squares_args)
 COMPUTES_NOTHING(norm_of_squares, norm_of_squares_args)
 COMPUTES_NOTHING(adamw, adamw_args)
@@ -136,6 +135,9 @@ static const struct backend_ops ops = {
     .branches_begin = close_nothing,
     .branches_next = close_nothing,
     .branches_end = close_nothing,
+    .aside_begin = close_nothing,
+    .aside_end = close_nothing,
+    .aside_join = close_nothing,
     .step_wait = wait_for_step,
     .embed_forward = embed,
     .embed_backward = embed,
@@ -149,7 +151,6 @@ static const struct backend_ops ops = {
     .attention_backward = attention,
     .attention_next = attention,
     .classifier = classifier,
-    .grad_norm = grad_norm,
     .grad_squares = grad_squares,
     .norm_of_squares = norm_of_squares,
     .adamw = adamw,

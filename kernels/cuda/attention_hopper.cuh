@@ -1,4 +1,4 @@
-/* attention_hopper.cuh: what the two Hopper kernels files share.
+/* attention_hopper.cuh: what the kernels for Hopper share, those of attention and of the classifier.
  *
  * A thread block of GROUPS warpgroups owns 64 * GROUPS rows, each warpgroup 64 of them, and streams pairs of 64-row
  * tiles of the other side through a ring of STAGES stages filled by bulk tensor copies. There is no producer warp:
@@ -115,6 +115,32 @@ template <int PANELS> __device__ __forceinline__ void clear(float (&d)[PANELS][3
 #pragma unroll
         for (int j = 0; j < 32; j++)
             d[i][j] = 0.0f;
+}
+
+/* Raw scores become probabilities relative to the new maxima; keep: what the sums so far shrink by. */
+__device__ __forceinline__ void softmax_step(float (&s)[32], float (&top)[2], float (&sum)[2], float (&keep)[2],
+                                             float scale)
+{
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float high = top[h];
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+            high = fmaxf(high, fmaxf(s[4 * n + 2 * h], s[4 * n + 2 * h + 1]));
+        high = quad_max(high);
+        float base = high == -INFINITY ? 0.0f : high * scale, part = 0.0f;
+        keep[h] = exp2_fast(top[h] * scale - base);
+        top[h] = high;
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                float x = exp2_fast(fmaf(s[4 * n + 2 * h + j], scale, -base));
+                s[4 * n + 2 * h + j] = x;
+                part += x;
+            }
+        sum[h] = sum[h] * keep[h] + part;
+    }
 }
 
 /* One warp's 16 rows, times factor, through its rows of its group's tile (bytes at `tile`) to global memory. After a

@@ -5,32 +5,6 @@
  */
 #include "kernels/cuda/attention_hopper.cuh"
 
-/* Raw scores become probabilities relative to the new maxima; keep: what the sums so far shrink by. */
-__device__ __forceinline__ void softmax_step(float (&s)[32], float (&top)[2], float (&sum)[2], float (&keep)[2],
-                                             float scale)
-{
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        float high = top[h];
-#pragma unroll
-        for (int n = 0; n < 8; n++)
-            high = fmaxf(high, fmaxf(s[4 * n + 2 * h], s[4 * n + 2 * h + 1]));
-        high = quad_max(high);
-        float base = high == -INFINITY ? 0.0f : high * scale, part = 0.0f;
-        keep[h] = exp2_fast(top[h] * scale - base);
-        top[h] = high;
-#pragma unroll
-        for (int n = 0; n < 8; n++)
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                float x = exp2_fast(fmaf(s[4 * n + 2 * h + j], scale, -base));
-                s[4 * n + 2 * h + j] = x;
-                part += x;
-            }
-        sum[h] = sum[h] * keep[h] + part;
-    }
-}
-
 template <int PANELS, int GROUPS, int STAGES, int BLOCKS>
 __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     hopper_forward_kernel(const __grid_constant__ attention_problem p, const __grid_constant__ CUtensorMap map_q,

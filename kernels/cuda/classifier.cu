@@ -1,4 +1,5 @@
-/* classifier.cu: the output layer with its loss, in chunks of rows so that logits never exist for all of them.
+/* classifier.cu: the output layer with its loss, in chunks of rows so that logits never exist for all of them; where
+ * classifier_hopper.cu takes it, they never exist at all.
  *
  * A chunk is a product, one pass over the logits (a block a row: maximum and sum of exponentials in one read, then the
  * gradient in place) and the two products of the gradient. A row that fits is kept in shared memory, so that it is read
@@ -351,7 +352,8 @@ extern "C" void cuda_classifier(struct backend *b, const struct classifier_args 
     double *losses = (double *)cuda_workspace(b, (size_t)a->rows * sizeof *losses);
     if (!losses)
         return;
-    for (int64_t row0 = 0; row0 < a->rows && !cuda_failed(b); row0 += a->chunk_rows) {
+    const bool whole = cuda_classifier_hopper(b, a, losses);
+    for (int64_t row0 = 0; !whole && row0 < a->rows && !cuda_failed(b); row0 += a->chunk_rows) {
         int64_t rows = a->rows - row0 < a->chunk_rows ? a->rows - row0 : a->chunk_rows;
         multiply(b, a, row0, rows, false);
         cuda_classifier_rows(b, rows, a->vocab, a->logits, a->targets + row0, losses + row0, a->dx != NULL,

@@ -11,5 +11,8 @@ enum classifier_row { CLASSIFIER_CHOOSE, CLASSIFIER_KEEP, CLASSIFIER_REREAD };
  * logits become (softmax - onehot) * loss_scale, 0 for target -1, NaN for a bad target. */
 void cuda_classifier_rows(struct backend *b, int64_t rows, int64_t vocab, void *logits, const int32_t *targets,
                           double *losses, bool gradient, enum classifier_row how);
+/* The whole classifier but for the sum of its losses, from what is in `logits` only for its own use; false, and nothing
+ * done, where logits are to be computed. */
+bool cuda_classifier_hopper(struct backend *b, const struct classifier_args *a, double *losses);
 
 #endif

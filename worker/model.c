@@ -300,6 +300,7 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     m->block = spec->model.parallel_residual ? &block_parallel : &block_sequential;
     m->ffn = ffn;
     m->optimizer = optimizer;
+    m->aside_least = 1 << 20;
     if (ffn->activation)
         m->activation = ffn->activation(spec);
     m->arena = arena;

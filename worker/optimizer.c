@@ -25,7 +25,10 @@ static void sum_squares(struct model *m, int first, int count)
 void optimizer_gradients_whole(struct model *m, int first, int count)
 {
     bool last_pass = m->segment == 0 && m->from + m->batch == m->loaded;
-    if (m->optimizer->take_gradient || !last_pass)
+    int64_t numbers = 0;
+    for (int i = first; i < first + count; i++)
+        numbers += m->tensors[i].n;
+    if (m->optimizer->take_gradient || !last_pass || numbers < m->aside_least)
         return;
     m->ops->aside_begin(m->backend);
     sum_squares(m, first, count);

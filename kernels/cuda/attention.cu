@@ -1,8 +1,9 @@
 /* attention.cu: attention, forward and backward: which path computes it, and what each needs first.
  *
  * Before the backward pass delta = rowsum(dO * O) (Dao et al. 2022, algorithm 4, line 19) goes to the workspace beside
- * lse in the base-2 form the kernels use. With `first`, its least and greatest value for each tile of queries go there
- * too, in both directions.
+ * lse in the base-2 form the kernels use; on Hopper the kernel of queries finds it by the way where the problem is
+ * large enough that the kernel of keys comes after it. With `first`, its least and greatest value for each tile of
+ * queries go there too, in both directions.
  */
 #include "kernels/cuda/attention_common.cuh"
 #include "kernels/cuda/column_sum.cuh"
@@ -29,18 +30,6 @@ static __global__ void bounds_kernel(const attention_problem p, int2 *bounds)
     }
     if (lane == 0)
         bounds[warp] = make_int2(low, high);
-}
-
-/* 8 elements. */
-static __device__ __forceinline__ float dot_eight(const void *a, const void *b)
-{
-    uint4 x = *(const uint4 *)a, y = *(const uint4 *)b;
-    uint32_t u[4] = {x.x, x.y, x.z, x.w}, w[4] = {y.x, y.y, y.z, y.w};
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        sum = fmaf(low_bf16(u[i]), low_bf16(w[i]), fmaf(high_bf16(u[i]), high_bf16(w[i]), sum));
-    return sum;
 }
 
 /* 8 threads a query of a head, neighbours heads of one query; WIDE: rows are whole 16-byte pieces. */
@@ -122,9 +111,8 @@ static void find_bounds(attention_problem &p, void *memory, cudaStream_t stream)
     launch(bounds_kernel, divide_up(p.batch * p.tiles_q, 4), 128, 0, stream, p, (int2 *)memory);
 }
 
-static void find_stats(attention_problem &p, void *memory, cudaStream_t stream)
+static void find_stats(const attention_problem &p, cudaStream_t stream)
 {
-    p.stats = (float2 *)memory;
     bool wide = !p.f32 && p.head_dim % 8 == 0 && (((uintptr_t)p.out.data | (uintptr_t)p.d_out.data) & 15) == 0 &&
                 (p.out.row | p.out.batch | p.d_out.row | p.d_out.batch) % 8 == 0;
     int64_t blocks = ((int64_t)p.batch * p.heads * p.padded_q * 8 + 255) / 256;
@@ -158,6 +146,9 @@ static bool run_backward(attention_problem &p, enum attention_algorithm algorith
         attention_hopper_backward(p, keys, queries))
         return true;
     p.sums = nullptr;
+    if (p.stats_by_queries)
+        find_stats(p, keys);
+    p.stats_by_queries = false;
     if ((any || algorithm == ATTENTION_MMA) && attention_mma_backward(p, keys, queries))
         return true;
     if (!any && algorithm != ATTENTION_GENERIC)
@@ -170,7 +161,12 @@ static bool run_backward(attention_problem &p, enum attention_algorithm algorith
 static bool run_backward_lanes(struct backend *b, attention_problem &p, enum attention_algorithm algorithm)
 {
     cudaStream_t stream = cuda_stream(b);
-    if ((int64_t)p.batch * p.heads * p.tiles_q >= 8 * (int64_t)cuda_multiprocessors(b))
+    const bool large = (int64_t)p.batch * p.heads * p.tiles_q >= 8 * (int64_t)cuda_multiprocessors(b);
+    p.stats_by_queries = large && (algorithm == ATTENTION_AUTO || algorithm == ATTENTION_HOPPER) &&
+                         attention_hopper_available(p) && attention_shape_fits(p, true);
+    if (!p.stats_by_queries)
+        find_stats(p, stream);
+    if (large)
         return run_backward(p, algorithm, stream, stream);
     cuda_lanes_fork(b);
     cuda_lane(b, 1);
@@ -245,7 +241,7 @@ static void backward(struct backend *b, const struct attention_kv_args *a, int64
         return;
     cudaStream_t stream = cuda_stream(b);
     find_bounds(p, memory, stream);
-    find_stats(p, memory + bounds_bytes(p), stream);
+    p.stats = (float2 *)(memory + bounds_bytes(p));
     bool fused =
         rotary_dims && rotary_dims % 16 == 0 && a->algorithm != ATTENTION_GENERIC && attention_shape_fits(p, true);
     if (rotary_dims) {

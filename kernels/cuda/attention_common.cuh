@@ -29,10 +29,11 @@ struct attention_problem {
     const int2 *bounds; /* [batch][tiles_q] least and greatest `first` of a tile; NULL with first */
     struct attention_view q, k, v, out, d_out, dq, dk, dv;
     float *lse;
-    float2 *stats;       /* [batch*heads][padded_q]: lse * log2(e) and delta; behind seq_q infinity and 0 */
-    const float *angles; /* [seq_k][rotary_dims] cosines | sines: dq and dk are turned back as they are stored */
-    int rotary_dims;     /* 0: no turning here */
-    float *sums;         /* [batch][tiles_q][3 * heads * head_dim] column sums of each tile of dq, dk and dv; or NULL */
+    float2 *stats;         /* [batch*heads][padded_q]: lse * log2(e) and delta; behind seq_q infinity and 0 */
+    bool stats_by_queries; /* the kernel that owns queries finds them, before the one that owns keys starts */
+    const float *angles;   /* [seq_k][rotary_dims] cosines | sines: dq and dk are turned back as they are stored */
+    int rotary_dims;       /* 0: no turning here */
+    float *sums; /* [batch][tiles_q][3 * heads * head_dim] column sums of each tile of dq, dk and dv; or NULL */
 };
 
 /* What the tensor-core paths can compute. */
@@ -142,6 +143,18 @@ __device__ __forceinline__ uint4 turn_back(const Piece &piece, int chunk, const 
         x[i] = pack_bf16(low_bf16(x[i]) * c0 + low_bf16(y[i]) * s0, high_bf16(x[i]) * c1 + high_bf16(y[i]) * s1);
     }
     return make_uint4(x[0], x[1], x[2], x[3]);
+}
+
+/* 8 elements. */
+__device__ __forceinline__ float dot_eight(const void *a, const void *b)
+{
+    uint4 x = *(const uint4 *)a, y = *(const uint4 *)b;
+    uint32_t u[4] = {x.x, x.y, x.z, x.w}, w[4] = {y.x, y.y, y.z, y.w};
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        sum = fmaf(low_bf16(u[i]), low_bf16(w[i]), fmaf(high_bf16(u[i]), high_bf16(w[i]), sum));
+    return sum;
 }
 
 /* Stores ROWS rows (those below `valid`) from shared memory by one warp; piece(row, chunk) returns 16 bytes. Where 32

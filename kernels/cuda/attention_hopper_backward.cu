@@ -125,6 +125,24 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
 #endif
 }
 
+/* The stats of a query, found by the four neighbouring threads that share its row, and left for the keys' kernel. */
+__device__ __forceinline__ float2 find_stats(const attention_problem &p, const attention_piece &piece, int q)
+{
+    const int quarter = (int)threadIdx.x % 4;
+    float2 x = make_float2(INFINITY, 0.0f);
+    if (q < p.seq_q) {
+        const bf16 *out = view_at<const bf16>(p.out, piece.sequence, q, piece.head * p.head_dim);
+        const bf16 *d_out = view_at<const bf16>(p.d_out, piece.sequence, q, piece.head * p.head_dim);
+        x.x = p.lse[(int64_t)piece.index * p.seq_q + q] * LOG2E;
+        for (int d = 8 * quarter; d < p.head_dim; d += 32)
+            x.y += dot_eight(out + d, d_out + d);
+    }
+    x.y = quad_sum(x.y);
+    if (quarter == 0 && q < p.padded_q)
+        p.stats[(int64_t)piece.index * p.padded_q + q] = x;
+    return x;
+}
+
 /* Owns queries, streams keys and values from the diagonal down. */
 template <int PANELS, int GROUPS, int STAGES, int BLOCKS>
 __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
@@ -171,8 +189,11 @@ __global__ void __launch_bounds__(GROUPS * 128, BLOCKS)
     float lse[2], delta[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        float2 x = row + 8 * h < p.seq_q ? p.stats[(int64_t)piece.index * p.padded_q + row + 8 * h]
-                                         : make_float2(INFINITY, 0.0f);
+        float2 x = make_float2(INFINITY, 0.0f);
+        if (p.stats_by_queries)
+            x = find_stats(p, piece, row + 8 * h);
+        else if (row + 8 * h < p.seq_q)
+            x = p.stats[(int64_t)piece.index * p.padded_q + row + 8 * h];
         lse[h] = x.x;
         delta[h] = x.y;
     }
@@ -241,10 +262,10 @@ static bool start(const attention_problem &p, cudaStream_t keys, cudaStream_t qu
         !hopper_map(&d_out, p, p.d_out, p.seq_q))
         return false;
     int64_t heads = (int64_t)p.batch * p.heads;
-    launch(hopper_keys_kernel<PANELS, GROUPS_K, STAGES_K, BLOCKS_K>, divide_up(p.seq_k - p.key0, 64 * GROUPS_K) * heads,
-           GROUPS_K * 128, hopper_layout<PANELS, GROUPS_K, STAGES_K, 2>::BYTES, keys, p, q, k, v, d_out);
     launch(hopper_queries_kernel<PANELS, GROUPS_Q, STAGES_Q, BLOCKS_Q>, divide_up(p.seq_q, 64 * GROUPS_Q) * heads,
            GROUPS_Q * 128, hopper_layout<PANELS, GROUPS_Q, STAGES_Q, 2>::BYTES, queries, p, q, k, v, d_out);
+    launch(hopper_keys_kernel<PANELS, GROUPS_K, STAGES_K, BLOCKS_K>, divide_up(p.seq_k - p.key0, 64 * GROUPS_K) * heads,
+           GROUPS_K * 128, hopper_layout<PANELS, GROUPS_K, STAGES_K, 2>::BYTES, keys, p, q, k, v, d_out);
     return true;
 }
 

@@ -351,12 +351,14 @@ static int take_memory(struct cuda_backend *c, const struct backend_options *opt
     return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
 }
 
+/* What runs aside takes only what the lanes leave. */
 static cudaError_t make_lanes(struct cuda_backend *c)
 {
-    cudaError_t rc = cudaSuccess;
+    int least = 0, greatest = 0;
+    cudaError_t rc = cudaDeviceGetStreamPriorityRange(&least, &greatest);
     for (int i = 0; i < CUDA_BRANCHES * CUDA_LANES && rc == cudaSuccess; i++) {
         const int branch = i / CUDA_LANES, lane = i % CUDA_LANES;
-        rc = cudaStreamCreateWithFlags(&c->lanes[branch][lane], cudaStreamNonBlocking);
+        rc = cudaStreamCreateWithPriority(&c->lanes[branch][lane], cudaStreamNonBlocking, greatest);
         if (rc == cudaSuccess)
             rc = cudaEventCreateWithFlags(&c->joined[branch][lane], cudaEventDisableTiming);
         if (rc == cudaSuccess && lane == 0)
@@ -364,7 +366,7 @@ static cudaError_t make_lanes(struct cuda_backend *c)
     }
     c->stream = c->lanes[0][0];
     if (rc == cudaSuccess)
-        rc = cudaStreamCreateWithFlags(&c->aside, cudaStreamNonBlocking);
+        rc = cudaStreamCreateWithPriority(&c->aside, cudaStreamNonBlocking, least);
     if (rc == cudaSuccess)
         rc = cudaEventCreateWithFlags(&c->aside_from, cudaEventDisableTiming);
     if (rc == cudaSuccess)

@@ -70,6 +70,7 @@ static void compare(const struct spec *spec)
     ops.aside_join = join;
     ops.grad_squares = squares;
     late.model->ops = &ops;
+    late.model->aside_least = 0;
     joins = 0;
     train(&late, norms);
     assert_int_equal(joins, 2);

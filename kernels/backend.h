@@ -417,11 +417,6 @@ struct backend_ops {
     void (*branches_begin)(struct backend *b);
     void (*branches_next)(struct backend *b);
     void (*branches_end)(struct backend *b);
-    /* grad_squares between begin and end may run beside whatever comes after end, until join: before that nothing
-     * writes those gradients or looks at the sums. Not within branches. Composed default: nothing. */
-    void (*aside_begin)(struct backend *b);
-    void (*aside_end)(struct backend *b);
-    void (*aside_join)(struct backend *b);
 
     void (*embed_forward)(struct backend *b, const struct embed_args *a);
     void (*embed_backward)(struct backend *b, const struct embed_args *a);

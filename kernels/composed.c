@@ -57,8 +57,6 @@ void backend_fill_composed(struct backend_ops *ops)
 {
     if (!ops->branches_begin)
         ops->branches_begin = ops->branches_next = ops->branches_end = one_after_the_other;
-    if (!ops->aside_begin)
-        ops->aside_begin = ops->aside_end = ops->aside_join = one_after_the_other;
     if (!ops->ffn_up_forward)
         ops->ffn_up_forward = ffn_up_forward;
     if (!ops->ffn_up_backward)

@@ -245,14 +245,6 @@ static void list_optimizer_tensors(struct model *m)
     m->matrices = counts[PARAMETER_MATRIX];
     m->embeddings = counts[PARAMETER_EMBEDDING];
     m->vectors = counts[PARAMETER_VECTOR];
-    for (int i = 0; i < plan->parameter_count; i++) {
-        long long layer;
-        if (sscanf(plan->parameters[i].name, "layers.%lld.", &layer) != 1)
-            continue;
-        if (layer == 0 && m->layer_tensors[1] == 0)
-            m->layer_tensors[0] = i;
-        m->layer_tensors[layer + 1] = i + 1;
-    }
     m->gradients = m->arena + plan->bytes.by_class[PLAN_PARAMETERS] + plan->bytes.by_class[PLAN_COPIES];
     m->zeroed_bytes = plan->zeroed_gradients;
 }
@@ -273,8 +265,6 @@ static void release_lists(struct model *m)
     free(m->segments);
     free(m->tensors);
     free(m->sorted);
-    free(m->layer_tensors);
-    free(m->squared);
     free(m);
 }
 
@@ -300,7 +290,6 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
     m->block = spec->model.parallel_residual ? &block_parallel : &block_sequential;
     m->ffn = ffn;
     m->optimizer = optimizer;
-    m->aside_least = 1 << 20;
     if (ffn->activation)
         m->activation = ffn->activation(spec);
     m->arena = arena;
@@ -311,8 +300,6 @@ int model_create(const struct spec *spec, const struct plan *plan, struct backen
         m->segments[g].layers = allocate_list((size_t)spec->model.layers, sizeof(*m->layers));
     m->tensors = allocate_list((size_t)plan->parameter_count, sizeof(*m->tensors));
     m->sorted = allocate_list((size_t)plan->parameter_count, sizeof(*m->sorted));
-    m->layer_tensors = allocate_list((size_t)spec->model.layers + 1, sizeof(*m->layer_tensors));
-    m->squared = allocate_list((size_t)plan->parameter_count, sizeof(*m->squared));
     rc = find_tensors(m, err);
     if (rc != 0) {
         release_lists(m);
@@ -334,7 +321,6 @@ void model_destroy(struct model *m)
 void model_zero_gradients(struct model *m)
 {
     m->ops->zero(m->backend, m->gradients, m->zeroed_bytes);
-    memset(m->squared, 0, (size_t)m->plan->parameter_count * sizeof(*m->squared));
     model_zero_loss(m);
 }
 

@@ -105,9 +105,6 @@ struct model {
     struct optimizer_tensor *tensors; /* one a parameter, in the plan's order */
     struct optimizer_tensor *sorted;  /* the same by kind: matrices, embeddings, vectors */
     int matrices, embeddings, vectors;
-    int *layer_tensors;  /* [layers+1] layer i's are tensors layer_tensors[i] .. layer_tensors[i+1] */
-    bool *squared;       /* one a parameter: its squares are summed already */
-    int64_t aside_least; /* of fewer numbers a sum of their own costs more than to wait for the others' */
     void *gradients;
     size_t zeroed_bytes; /* of gradients, at the begin of a step */
     struct model_results results[MODEL_STEPS_IN_FLIGHT];

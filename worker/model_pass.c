@@ -284,8 +284,6 @@ void model_gradient_done(struct model *m, const struct weight *weight)
 static void segment_backward(struct model *m, int64_t segment)
 {
     run_classifier(m, m->branch_rows[0]);
-    if (!m->spec->model.tie_embeddings)
-        optimizer_gradients_whole(m, m->head.index, 1);
     if (segment + 1 < m->plan->segments)
         model_rmt_add_gradient(m, m->branch_rows[0]);
     norm_site_backward(m, &m->final_norm, m->branch_rows[0], NULL, true);
@@ -294,7 +292,6 @@ static void segment_backward(struct model *m, int64_t segment)
         if (i < last && m->plan->recompute != RECOMPUTE_NONE) /* the last one's are as its forward left them */
             m->block->rebuild(m, &m->layers[i]);
         m->block->backward(m, &m->layers[i]);
-        optimizer_gradients_whole(m, m->layer_tensors[i], m->layer_tensors[i + 1] - m->layer_tensors[i]);
     }
     if (m->rmt_state)
         model_rmt_take_gradient(m, segment, m->stream_rows);

@@ -27,10 +27,7 @@ extern const struct optimizer optimizer_adamw, optimizer_sgd, optimizer_lion, op
 /* NULL for a type that there is none of. */
 const struct optimizer *optimizer_find(enum spec_optimizer type);
 
-/* The global norm, for those that need all gradients at once. What it is summed of begins as soon as a gradient is
- * whole, beside the rest of the backward pass: gradients_whole is called with `count` tensors from `first` on that no
- * later part of the segment's pass adds to. */
-void optimizer_gradients_whole(struct model *m, int first, int count);
+/* The global norm, for those that need all gradients at once. */
 void optimizer_norm(struct model *m);
 /* AdamW on some of the tensors, lr times lr_factor; counts the update. */
 void optimizer_adamw_apply(struct model *m, const struct optimizer_tensor *tensors, int count, double lr_factor);

@@ -14,22 +14,17 @@ struct cuda_backend {
     cudaStream_t lanes[CUDA_BRANCHES][CUDA_LANES];
     cudaEvent_t forked[CUDA_BRANCHES], joined[CUDA_BRANCHES][CUDA_LANES];
     int branch, lane;
-    cudaStream_t aside;
-    cudaEvent_t aside_from, aside_done;
-    bool in_aside, aside_open; /* open: the stream in work has not waited for it yet */
     char kind[128], libraries[160];
     int multiprocessors, capability;
     double peak_flops;
     struct cuda_health health;
 
     void *arena;
-    /* cuBLASLt's, a lane, then what is kept, the operators', a branch, what runs aside has, the step's values. */
-    unsigned char *workspace;
+    unsigned char *workspace; /* cuBLASLt's, a lane, then what is kept, the operators', a branch, the step's values */
     uint64_t kept_key;
     size_t kept_bytes;                     /* 0: nothing is kept yet */
     unsigned char *scratch[CUDA_BRANCHES]; /* the operators', a branch */
     size_t scratch_bytes[CUDA_BRANCHES];   /* the second's may be 0: then there is one branch */
-    unsigned char *aside_scratch;
     struct cuda_step_values *values;
     struct cuda_gemm_state *gemms;
     struct cuda_steps steps;

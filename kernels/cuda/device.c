@@ -47,7 +47,7 @@ void cuda_check(struct backend *b, const char *operator_name)
 cudaStream_t cuda_stream(struct backend *b)
 {
     const struct cuda_backend *c = (const struct cuda_backend *)b;
-    return c->in_aside ? c->aside : c->lanes[c->branch][c->lane];
+    return c->lanes[c->branch][c->lane];
 }
 
 /* `other` waits for what `stream` has to do now. */
@@ -109,26 +109,6 @@ void cuda_branches_end(struct backend *b)
         follow(c, c->stream, c->lanes[1][0], c->joined[1][0], "branches");
 }
 
-void cuda_aside_begin(struct backend *b)
-{
-    struct cuda_backend *c = (struct cuda_backend *)b;
-    follow(c, c->aside, c->stream, c->aside_from, "aside");
-    c->in_aside = c->aside_open = true;
-}
-
-void cuda_aside_end(struct backend *b)
-{
-    ((struct cuda_backend *)b)->in_aside = false;
-}
-
-void cuda_aside_join(struct backend *b)
-{
-    struct cuda_backend *c = (struct cuda_backend *)b;
-    if (c->aside_open)
-        follow(c, c->stream, c->aside, c->aside_done, "aside");
-    c->aside_open = false;
-}
-
 bool cuda_failed(const struct backend *b)
 {
     return ((const struct cuda_backend *)b)->failed;
@@ -137,9 +117,9 @@ bool cuda_failed(const struct backend *b)
 void *cuda_workspace(struct backend *b, size_t bytes)
 {
     struct cuda_backend *c = (struct cuda_backend *)b;
-    const size_t there = cuda_workspace_size(b);
+    const size_t there = c->scratch_bytes[c->branch];
     if (bytes <= there)
-        return c->in_aside ? c->aside_scratch : c->scratch[c->branch];
+        return c->scratch[c->branch];
     char text[128];
     snprintf(text, sizeof text, "this shape needs %zu bytes of workspace, there are %zu", bytes, there);
     cuda_fail(b, ERR_TOO_LARGE, c->operator_name, text);
@@ -160,7 +140,7 @@ void *cuda_keep(struct backend *b, uint64_t key, size_t bytes, bool *fresh)
 size_t cuda_workspace_size(const struct backend *b)
 {
     const struct cuda_backend *c = (const struct cuda_backend *)b;
-    return c->in_aside ? CUDA_ASIDE_BYTES : c->scratch_bytes[c->branch];
+    return c->scratch_bytes[c->branch];
 }
 
 const struct cuda_step_values *cuda_values(struct backend *b)
@@ -235,12 +215,6 @@ static void cuda_close(struct backend *b)
         return;
     if (c->stream)
         cudaStreamSynchronize(c->stream);
-    if (c->aside)
-        cudaStreamDestroy(c->aside);
-    if (c->aside_from)
-        cudaEventDestroy(c->aside_from);
-    if (c->aside_done)
-        cudaEventDestroy(c->aside_done);
     cuda_health_close(&c->health);
     cuda_steps_finish(&c->steps);
     cuda_gemm_destroy(c->gemms);
@@ -333,8 +307,7 @@ static int take_memory(struct cuda_backend *c, const struct backend_options *opt
 {
     const size_t gemms = (size_t)CUDA_GEMM_LANES * GEMM_WORKSPACE, all = options->workspace_bytes;
     const size_t branch = options->branch_bytes > gemms ? (options->branch_bytes - gemms) / ALIGNMENT * ALIGNMENT : 0;
-    const size_t before = gemms + (branch > 0 ? gemms : 0) + CUDA_KEPT_BYTES;
-    const size_t after = branch + CUDA_ASIDE_BYTES + ALIGNMENT, least = before + after + ALIGNMENT;
+    const size_t before = gemms + (branch > 0 ? gemms : 0) + CUDA_KEPT_BYTES, least = before + branch + 2 * ALIGNMENT;
     if (all < least)
         return err_set(err, ERR_INVALID, "the cuda backend needs %zu bytes of workspace, got %zu", least, all);
     cudaError_t rc = cudaMalloc((void **)&c->workspace, all);
@@ -343,34 +316,25 @@ static int take_memory(struct cuda_backend *c, const struct backend_options *opt
                        "%.1f MiB of workspace are not to be had on the GPU: %s", (double)all / 0x1p20,
                        cudaGetErrorString(rc));
     c->scratch[0] = c->workspace + before;
-    c->scratch_bytes[0] = (all - before - after) / ALIGNMENT * ALIGNMENT;
+    c->scratch_bytes[0] = (all - before - branch - ALIGNMENT) / ALIGNMENT * ALIGNMENT;
     c->scratch[1] = c->scratch[0] + c->scratch_bytes[0];
     c->scratch_bytes[1] = branch;
-    c->aside_scratch = c->scratch[1] + branch;
-    c->values = (struct cuda_step_values *)(void *)(c->aside_scratch + CUDA_ASIDE_BYTES);
+    c->values = (struct cuda_step_values *)(void *)(c->scratch[1] + branch);
     return cuda_gemm_create(c->workspace, GEMM_WORKSPACE, &c->gemms, err);
 }
 
-/* What runs aside takes only what the lanes leave. */
 static cudaError_t make_lanes(struct cuda_backend *c)
 {
-    int least = 0, greatest = 0;
-    cudaError_t rc = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    cudaError_t rc = cudaSuccess;
     for (int i = 0; i < CUDA_BRANCHES * CUDA_LANES && rc == cudaSuccess; i++) {
         const int branch = i / CUDA_LANES, lane = i % CUDA_LANES;
-        rc = cudaStreamCreateWithPriority(&c->lanes[branch][lane], cudaStreamNonBlocking, greatest);
+        rc = cudaStreamCreateWithFlags(&c->lanes[branch][lane], cudaStreamNonBlocking);
         if (rc == cudaSuccess)
             rc = cudaEventCreateWithFlags(&c->joined[branch][lane], cudaEventDisableTiming);
         if (rc == cudaSuccess && lane == 0)
             rc = cudaEventCreateWithFlags(&c->forked[branch], cudaEventDisableTiming);
     }
     c->stream = c->lanes[0][0];
-    if (rc == cudaSuccess)
-        rc = cudaStreamCreateWithPriority(&c->aside, cudaStreamNonBlocking, least);
-    if (rc == cudaSuccess)
-        rc = cudaEventCreateWithFlags(&c->aside_from, cudaEventDisableTiming);
-    if (rc == cudaSuccess)
-        rc = cudaEventCreateWithFlags(&c->aside_done, cudaEventDisableTiming);
     return rc;
 }
 

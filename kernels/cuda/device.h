@@ -45,9 +45,8 @@ const struct cuda_step_values *cuda_values(struct backend *b); /* device memory 
  * 0 and 1; cuda_workspace() is one for all lanes.
  *
  * Branches (struct backend_ops): each has lanes and a workspace of its own, the second those that are there anyway.
- * What runs aside has one stream and CUDA_ASIDE_BYTES of workspace.
  */
-enum { CUDA_LANES = 3, CUDA_GEMM_LANES = 2, CUDA_BRANCHES = 2, CUDA_ASIDE_BYTES = 1 << 20 };
+enum { CUDA_LANES = 3, CUDA_GEMM_LANES = 2, CUDA_BRANCHES = 2 };
 void cuda_lanes_fork(struct backend *b);
 void cuda_lane(struct backend *b, int lane);
 void cuda_lanes_join(struct backend *b);
@@ -56,9 +55,6 @@ int cuda_gemm_lane(const struct backend *b);
 void cuda_branches_begin(struct backend *b);
 void cuda_branches_next(struct backend *b);
 void cuda_branches_end(struct backend *b);
-void cuda_aside_begin(struct backend *b);
-void cuda_aside_end(struct backend *b);
-void cuda_aside_join(struct backend *b);
 int cuda_multiprocessors(const struct backend *b);
 int cuda_compute_capability(const struct backend *b); /* 90 for 9.0 */
 

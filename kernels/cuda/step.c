@@ -50,7 +50,6 @@ static void calls_run(struct cuda_backend *c, const struct cuda_calls *l)
         head.run(&c->base, l->bytes + at + sizeof head);
         at += sizeof head + head.bytes;
     }
-    cuda_aside_join(&c->base); /* a capture ends with its streams joined */
 }
 
 static bool calls_equal(const struct cuda_calls *a, const struct cuda_calls *b)

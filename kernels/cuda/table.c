@@ -32,9 +32,6 @@
 SWITCH(branches_begin)
 SWITCH(branches_next)
 SWITCH(branches_end)
-SWITCH(aside_begin)
-SWITCH(aside_end)
-SWITCH(aside_join)
 OPERATOR(embed_forward, embed_args)
 OPERATOR(embed_backward, embed_args)
 OPERATOR(put_rows, rows_args)
@@ -82,9 +79,6 @@ void cuda_fill(struct backend_ops *ops)
     ops->branches_begin = call_branches_begin;
     ops->branches_next = call_branches_next;
     ops->branches_end = call_branches_end;
-    ops->aside_begin = call_aside_begin;
-    ops->aside_end = call_aside_end;
-    ops->aside_join = call_aside_join;
     ops->embed_forward = call_embed_forward;
     ops->embed_backward = call_embed_backward;
     ops->put_rows = call_put_rows;

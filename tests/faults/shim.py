@@ -38,7 +38,7 @@ def sweep(op, errors, calls, short):
     if LONG or calls <= short:
         places = range(1, calls + 1)
     else:
-        places = sorted({1 + round(i * (calls - 1) / (short - 1)) for i in range(short)})
+        places = sorted({1 + round(i * (calls - 1) / max(short - 1, 1)) for i in range(short)})
     for error in errors:
         for mode in ("once", "on"):
             for n in places:

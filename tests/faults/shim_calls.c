@@ -65,13 +65,13 @@ static int do_open(int dir, const char *name, int flags, mode_t mode)
     return fd;
 }
 
-#define MODE_OF(flags)                                                                                                \
-    mode_t mode = 0;                                                                                                  \
-    if ((flags) & (O_CREAT | __O_TMPFILE)) {                                                                          \
-        va_list ap;                                                                                                   \
-        va_start(ap, flags);                                                                                          \
-        mode = va_arg(ap, mode_t);                                                                                    \
-        va_end(ap);                                                                                                   \
+#define MODE_OF(flags)                                                                                                 \
+    mode_t mode = 0;                                                                                                   \
+    if ((flags) & (O_CREAT | __O_TMPFILE)) {                                                                           \
+        va_list ap;                                                                                                    \
+        va_start(ap, flags);                                                                                           \
+        mode = va_arg(ap, mode_t);                                                                                     \
+        va_end(ap);                                                                                                    \
     }
 
 int open(const char *path, int flags, ...)

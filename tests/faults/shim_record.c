@@ -39,7 +39,9 @@ void shim_record(const char *op, const char *path, const char *other, off_t offs
     size_t path_size = strlen(path), other_size = other ? strlen(other) : 0;
     int n = snprintf(head, sizeof head, "%s %lld %zu %zu %zu\n", op, (long long)offset, data ? size : 0, path_size,
                      other_size);
-    struct iovec parts[] = {{head, (size_t)n}, {(void *)(size_t)path, path_size}, {(void *)(size_t)other, other_size},
+    struct iovec parts[] = {{head, (size_t)n},
+                            {(void *)(size_t)path, path_size},
+                            {(void *)(size_t)other, other_size},
                             {(void *)(size_t)data, data ? size : 0}};
     size_t whole = parts[0].iov_len + path_size + other_size + parts[3].iov_len;
     if (syscall(SYS_writev, record.fd, parts, 4) != (long)whole) {

@@ -18,6 +18,8 @@ enum shim_op {
     SHIM_MKDIR,
     SHIM_REMOVE,
     SHIM_READ,
+    SHIM_SPAWN, /* fork; its path is the program's own */
+    SHIM_REPLY, /* to a socket, whose path is /proc's: socket:[12345] */
     SHIM_OPS
 };
 
@@ -26,7 +28,10 @@ enum { SHIM_PATH = 4096, SHIM_SHORT = -1 };
 /* 0: the call is made. SHIM_SHORT: of a write, one half is. Else the errno that the call fails with. */
 int shim_fault(enum shim_op op, const char *path);
 
-/* After the call. `data` is what was written at `offset`; `other` a rename's new name; else 0 and NULL. */
+/* After a call that succeeded. `data` is what was written at `offset`; `other` a rename's new name; else 0 and NULL. */
 void shim_record(const char *op, const char *path, const char *other, off_t offset, const void *data, size_t size);
+
+/* The same for a call of which nothing is written down: only where the process is to die after it. */
+void shim_after(void);
 
 #endif

@@ -2,14 +2,17 @@
  * descriptors' paths are /proc's. */
 #undef _FILE_OFFSET_BITS
 #define _LARGEFILE64_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "shim.h"
 
@@ -62,6 +65,8 @@ static int do_open(int dir, const char *name, int flags, mode_t mode)
         shim_record("create", path, NULL, 0, NULL, 0);
     else if (fd >= 0 && (flags & O_TRUNC))
         shim_record("truncate", path, NULL, 0, NULL, 0);
+    else
+        shim_after();
     return fd;
 }
 
@@ -268,4 +273,38 @@ int unlink(const char *name)
 int rmdir(const char *name)
 {
     return unlinkat(AT_FDCWD, name, AT_REMOVEDIR);
+}
+
+/* --- other processes --------------------------------------------------------------------------------------------- */
+
+pid_t fork(void)
+{
+    char path[SHIM_PATH];
+    pid_t (*real)(void);
+    long n = syscall(SYS_readlink, "/proc/self/exe", path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    *(void **)&real = dlsym(RTLD_NEXT, "fork"); /* the C library has its own state to see to */
+    if (fails(SHIM_SPAWN, path))
+        return -1;
+    pid_t child = real();
+    if (child > 0)
+        shim_after();
+    return child;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    char path[SHIM_PATH];
+    path_of_fd(fd, path);
+    if (fails(SHIM_REPLY, path))
+        return -1;
+    ssize_t n = syscall(SYS_sendmsg, fd, message, flags);
+    shim_after();
+    return n;
+}
+
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    struct iovec part = {(void *)(size_t)data, size};
+    return sendmsg(fd, &(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, flags);
 }

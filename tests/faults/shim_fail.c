@@ -1,11 +1,13 @@
 /* shim_fail.c: FAULT_IO="OP ERROR N once|on PATTERN": the N-th call of the kind OP (open, write, sync, rename,
- * truncate, allocate, mkdir, remove, read) on a path that the PATTERN matches (fnmatch, `*` also over slashes) fails
- * with ERROR (EIO, ENOSPC, short), once or from then on. FAULT_COUNT names a file of two 64-bit numbers, calls and
- * failures, that all processes of a test share: a child of the program counts on where its parent stands. */
+ * truncate, allocate, mkdir, remove, read, spawn, reply) on a path that the PATTERN matches (fnmatch, `*` also over
+ * slashes) fails with ERROR (EIO, ENOSPC, short), once or from then on; or the process kills itself by SIGKILL before
+ * it is made (kill) or after it was (killed). FAULT_COUNT names a file of two 64-bit numbers, calls and failures, that
+ * all processes of a test share: a child of the program counts on where its parent stands. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,17 +19,19 @@
 #include <unistd.h>
 #include "shim.h"
 
-static const char *const op_words[SHIM_OPS] = {"open",     "write", "sync",   "rename", "truncate",
-                                               "allocate", "mkdir", "remove", "read"};
+static const char *const op_words[SHIM_OPS] = {"open",  "write",  "sync", "rename", "truncate", "allocate",
+                                               "mkdir", "remove", "read", "spawn",  "reply"};
 
 static struct {
     enum shim_op op;
     int error;
     uint64_t nth;
-    bool on;
+    bool on, dies, dies_after;
     char pattern[SHIM_PATH];
     _Atomic uint64_t *counts; /* calls, failures; NULL: nothing is to fail */
 } fault;
+
+static _Thread_local bool doomed; /* dies after the call that it makes */
 
 static void give_up(const char *what)
 {
@@ -54,7 +58,9 @@ __attribute__((constructor)) static void read_environment(void)
                   : strcmp(error, "ENOSPC") == 0 ? ENOSPC
                   : strcmp(error, "short") == 0  ? SHIM_SHORT
                                                  : 0;
-    if (fault.op == SHIM_OPS || fault.error == 0)
+    fault.dies = strcmp(error, "kill") == 0;
+    fault.dies_after = strcmp(error, "killed") == 0;
+    if (fault.op == SHIM_OPS || (fault.error == 0 && !fault.dies && !fault.dies_after))
         give_up("FAULT_IO names an unknown call or error");
     fault.nth = nth;
     fault.on = strcmp(mode, "on") == 0;
@@ -76,5 +82,14 @@ int shim_fault(enum shim_op op, const char *path)
     if (fault.on ? n < fault.nth : n != fault.nth)
         return 0;
     atomic_fetch_add(&fault.counts[1], 1);
+    if (fault.dies)
+        syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+    doomed = fault.dies_after;
     return fault.error;
+}
+
+void shim_after(void)
+{
+    if (doomed)
+        syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
 }

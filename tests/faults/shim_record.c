@@ -33,6 +33,7 @@ __attribute__((constructor)) static void read_environment(void)
 void shim_record(const char *op, const char *path, const char *other, off_t offset, const void *data, size_t size)
 {
     char head[128];
+    shim_after();
     if (record.fd < 0 || strncmp(path, record.root, record.root_size) != 0)
         return;
     int saved = errno;

@@ -429,7 +429,9 @@ static int write_replayed(struct feed *f, struct err *err)
                          SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt), SQL_INT(other), SQL_INT(drifted),
                                     SQL_INT(replayed), SQL_INT(replayed_other)),
                          err);
-    return rc || other == 0 ? rc : sql_run_one(f->c, QUERY_INGEST_REPLAYED_RUN, SQL_VALUES(SQL_INT(g->run), SQL_INT(other)), err);
+    return rc || other == 0
+               ? rc
+               : sql_run_one(f->c, QUERY_INGEST_REPLAYED_RUN, SQL_VALUES(SQL_INT(g->run), SQL_INT(other)), err);
 }
 
 static int write_summary(struct feed *f, struct err *err)

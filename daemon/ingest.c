@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/spare.h"
 #include "daemon/ingest_replay.h"
 #include "daemon/ingest_summary.h"
 #include "daemon/ingest_window.h"
@@ -46,9 +47,8 @@ struct feed {
 
 struct ingest *ingest_create(int64_t run, int64_t attempt)
 {
-    struct ingest *g = calloc(1, sizeof *g);
-    if (!g)
-        abort();
+    struct ingest *g = spare_malloc(sizeof *g);
+    memset(g, 0, sizeof *g);
     g->run = run;
     g->attempt = attempt;
     return g;

@@ -1,6 +1,6 @@
-/* shim_alloc.c: a library for LD_PRELOAD in front of bakad alone: FAULT_ALLOC names a file of four 64-bit numbers that the
- * test maps too: the allocation that fails, counted from when this was set (0: none), those counted, those that failed, and
- * whether each from there on fails. Other programs that inherit the environment are left alone. */
+/* shim_alloc.c: a library for LD_PRELOAD in front of bakad alone: FAULT_ALLOC names a file of four 64-bit numbers that
+ * the test maps too: the allocation that fails, counted from when this was set (0: none), those counted, those that
+ * failed, and whether each from there on fails. Other programs that inherit the environment are left alone. */
 #undef _FILE_OFFSET_BITS
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +30,7 @@ __attribute__((constructor)) static void read_environment(void)
     if (!path || n < (ssize_t)sizeof name || memcmp(program + n - (sizeof name - 1), name, sizeof name - 1) != 0)
         return;
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    void *map = fd < 0 ? MAP_FAILED
-                       : mmap(NULL, NUMBERS * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, NUMBERS * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         _exit(99);
     close(fd);

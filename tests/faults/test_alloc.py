@@ -33,8 +33,8 @@ class Allocations:
 
     def __init__(self, path):
         path.write_bytes(bytes(32))
-        self.file = open(path, "r+b")
-        self.map = mmap.mmap(self.file.fileno(), 32)
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 32)
 
     def arm(self, nth):
         self.map[:] = struct.pack("QQQQ", 0, 0, 0, 0)

@@ -57,11 +57,14 @@ class IoWorker(WorkerCase):
 
     def check(self, run, status, fault):
         journal, log = run.journal(), run.log()
-        if status == 0 and journal and journal[-1]["kind"] == "end":
-            self.assertEqual(journal[-1]["reason"], "finished", log)
-        elif journal and journal[-1]["kind"] == "end":
-            self.assertNotEqual(journal[-1]["reason"], "finished")
-            self.assertTrue(journal[-1]["text"], "no word on what failed")
+        ended = journal[-1] if journal and journal[-1]["kind"] == "end" else None
+        if ended and ended["reason"] == "finished":
+            self.assertEqual(run.curve(), self.calm.curve())
+            if status != 0:  # it is written, but whether it lasts could not be made sure of
+                self.assertIn("end_not_written", log)
+        elif ended:
+            self.assertTrue(ended["text"], "no word on what failed")
+            self.assertEqual(status, 1)
         else:  # its last word could not be written either, or came before the journal: then the log has it
             self.assertNotEqual(status, 0, "a success that the journal does not know")
             self.assertRegex(log, "baka-worker: |attempt_not_started|end_not_written")
@@ -72,8 +75,6 @@ class IoWorker(WorkerCase):
             self.assertTrue((run.dir / mark["path"] / "manifest.json").exists(), mark)
         recorded = of_kind(journal, "checkpoint")
         resume = recorded[-1]["path"] if recorded else "none"
-        if status == 0:
-            self.assertEqual(run.curve(), self.calm.curve())
         self.assertEqual(run.go(resume), 0, f"{fault.text}: {run.log()}")
         self.assertEqual(run.curve(), self.calm.curve())
         self.assertEqual(run.curve("eval"), self.calm.curve("eval"))

@@ -7,7 +7,8 @@
 #                        the CUDA backend, on a machine with a GPU; installs nothing (tests/cuda/run.py --help)
 #
 # BAKA_CUDA=enabled fails where the CUDA backend cannot be compiled; without it nvcc is used where it is found.
-# BAKA_FUZZ_SECONDS (default 10) is the time for each fuzz target, BAKA_KILLS (default 24) the number of random kills.
+# BAKA_FUZZ_SECONDS (default 10) is the time for each fuzz target, BAKA_KILLS (default 24) the number of random kills,
+# BAKA_CUTS (default 12) that of power cuts; the faults' long form is tests/faults/run_all.sh.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,7 +17,7 @@ case "${1:-}" in
   "") ;;
   --quick) quick=true ;;
   --cuda) shift; exec tests/cuda/run.sh "$@" ;;
-  -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "test.sh: unknown option '$1'; --quick, --cuda or nothing" >&2; exit 2 ;;
 esac
 

@@ -150,6 +150,14 @@ done:
     return rc;
 }
 
+/* The name of a new directory lasts once its parent is synced. A parent that may be searched but not read cannot be. */
+static int sync_parent(const char *path, struct err *err)
+{
+    char parent[PATH_SIZE];
+    int rc = parent_of(path, parent, err);
+    return rc < 0 || access(parent, R_OK) < 0 ? rc : file_fsync_dir(parent, err);
+}
+
 int file_make_dirs(const char *path, unsigned mode, struct err *err)
 {
     char partial[PATH_SIZE];
@@ -167,6 +175,8 @@ int file_make_dirs(const char *path, unsigned mode, struct err *err)
             /* EROFS and EACCES also come for directories that exist */
             if (stat(partial, &st) < 0 || !S_ISDIR(st.st_mode))
                 return err_set_errno(err, reason, "cannot make the directory %s", partial);
+        } else if ((rc = sync_parent(partial, err)) < 0) {
+            return rc;
         }
         *at = end;
         if (!end)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
+#include "base/spare.h"
 #include "base/json_check.h"
 
 static const double exact_integer_limit = 9007199254740992.0; /* 2^53 */
@@ -171,9 +172,7 @@ static void append(struct text *t, const char *data, size_t size)
 {
     if (t->used + size + 1 > t->capacity) {
         t->capacity = (t->used + size + 1) * 2;
-        t->data = realloc(t->data, t->capacity);
-        if (!t->data)
-            abort();
+        t->data = spare_realloc(t->data, t->capacity);
     }
     memcpy(t->data + t->used, data, size);
     t->used += size;
@@ -251,9 +250,7 @@ static void append_item(struct text *t, const cJSON *item, const struct style *s
             broken = broken || cJSON_IsObject(child) || cJSON_IsArray(child);
             n++;
         }
-        const cJSON **children = malloc((n ? n : 1) * sizeof(const cJSON *));
-        if (!children)
-            abort();
+        const cJSON **children = spare_malloc((n ? n : 1) * sizeof(const cJSON *));
         for (const cJSON *child = item->child; child; child = child->next)
             children[i++] = child;
         if (object && style->sorted && n)

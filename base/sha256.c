@@ -1,21 +1,30 @@
 /* sha256.c: libcrypto's EVP interface. Its failures are exhaustion of memory only, and abort. */
 #include "base/sha256.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
+#include "base/spare.h"
 
 struct sha256 {
     EVP_MD_CTX *ctx;
 };
 
+static bool begin(struct sha256 *s)
+{
+    s->ctx = EVP_MD_CTX_new();
+    if (s->ctx && EVP_DigestInit_ex(s->ctx, EVP_sha256(), NULL) == 1)
+        return true;
+    EVP_MD_CTX_free(s->ctx);
+    return false;
+}
+
 struct sha256 *sha256_create(void)
 {
-    struct sha256 *s = malloc(sizeof *s);
-    if (!s)
-        abort();
-    s->ctx = EVP_MD_CTX_new();
-    if (!s->ctx || EVP_DigestInit_ex(s->ctx, EVP_sha256(), NULL) != 1)
-        abort();
+    struct sha256 *s = spare_malloc(sizeof *s);
+    while (!begin(s))
+        if (!spare_give())
+            abort();
     return s;
 }
 

@@ -116,6 +116,27 @@ static void print_progress(const cJSON *run)
                output_style(stdout, STYLE_RED), run_number(run, "nondeterminism"), output_style(stdout, STYLE_PLAIN));
 }
 
+/* "resume certificate: 3 resumes, 41 replayed steps equal, bit for bit" */
+static void print_certificate(const cJSON *run)
+{
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(run, "certificate");
+    double resumes = run_number(found, "resumes"), replayed = run_number(found, "replayed");
+    double unequal = run_number(found, "unequal"), other = run_number(found, "replayed_other");
+    double drifted = run_number(found, "drifted");
+    if (!(resumes > 0))
+        return;
+    printf("resume certificate: %.0f resume%s", resumes, resumes == 1 ? "" : "s");
+    if (unequal > 0)
+        printf(", %.0f of %.0f replayed steps not equal", unequal, replayed);
+    else if (replayed > 0)
+        printf(", %.0f replayed step%s equal, bit for bit", replayed, replayed == 1 ? "" : "s");
+    else if (!(other > 0))
+        fputs(", no step done twice", stdout);
+    if (other > 0)
+        printf(", %.0f under another numerics id, %.0f of them off by more than 1e-3", other, drifted);
+    putchar('\n');
+}
+
 static void print_throttle(const cJSON *reasons)
 {
     const cJSON *word;
@@ -291,6 +312,8 @@ static int run(struct cli *cli)
     } else {
         print_head(run);
         print_progress(run);
+        if (!job_view_is_job(run))
+            print_certificate(run);
         print_gpu(run);
         if (job_view_is_job(run))
             job_view_print(run);

@@ -6,34 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "cli/assignment.h"
 #include "cli/client.h"
 #include "cli/follow.h"
-#include "cli/input.h"
 #include "cli/output.h"
 #include "cli/request_id.h"
 #include "cli/run_view.h"
-#include "schema/spec.h"
+#include "cli/spec_file.h"
 #include "schema/submission.h"
-
-static int read_spec(const char *path, cJSON **out, struct err *err)
-{
-    const struct json_limits limits = {SPEC_MAX_BYTES, SPEC_MAX_DEPTH};
-    char *text;
-    size_t size;
-    int rc = input_read(path, SPEC_MAX_BYTES, &text, &size, err);
-    if (rc)
-        return rc;
-    rc = json_parse(text, size, &limits, input_name(path), out, err);
-    free(text);
-    if (rc == 0 && !cJSON_IsObject(*out)) {
-        cJSON_Delete(*out);
-        rc = err_set(err, ERR_INVALID, "%s: a spec is a JSON object, as {\"data\":{\"name\":\"kjv\"}}",
-                     input_name(path));
-    }
-    return rc;
-}
 
 /* Cuts at commas outside of brackets and quotes, so that lists can be swept too: betas=[0.9,0.95],[0.9,0.99]. */
 static void add_values(cJSON *array, const char *text)
@@ -159,7 +139,7 @@ static int run(struct cli *cli)
         cJSON_Delete(body);
         return rc;
     }
-    rc = read_spec(cli->args.positional[0], &spec, &err);
+    rc = spec_file_read(cli->args.positional[0], &spec, &err);
     if (!rc) {
         cJSON_AddItemToObject(body, "spec", spec);
         rc = cli_client(cli, &client, &err);

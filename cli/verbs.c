@@ -16,6 +16,7 @@ extern const struct verb verb_show;
 extern const struct verb verb_status;
 extern const struct verb verb_steps;
 extern const struct verb verb_submit;
+extern const struct verb verb_verify_resume;
 extern const struct verb verb_wait;
 
 const struct verb *const verbs[] = {
@@ -32,6 +33,7 @@ const struct verb *const verbs[] = {
     &verb_sample,
     &verb_cancel,
     &verb_retry,
+    &verb_verify_resume,
     &verb_import,
     &verb_export,
     &verb_data,

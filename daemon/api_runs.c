@@ -140,6 +140,22 @@ static int write_attempts(struct store_conn *c, struct jsonw *w, int64_t id, str
     return 0;
 }
 
+static int write_certificate(struct store_conn *c, struct jsonw *w, int64_t id, struct err *err)
+{
+    struct store_certificate k;
+    int rc = store_certificate_get(c, id, &k, err);
+    if (rc != 0)
+        return rc;
+    jsonw_begin_object(w, "certificate");
+    jsonw_int(w, "resumes", k.resumes);
+    jsonw_int(w, "replayed", k.replayed);
+    jsonw_int(w, "unequal", k.unequal);
+    jsonw_int(w, "replayed_other", k.other);
+    jsonw_int(w, "drifted", k.drifted);
+    jsonw_end_object(w);
+    return 0;
+}
+
 static int write_checkpoints(struct store_conn *c, struct jsonw *w, int64_t id, struct err *err)
 {
     struct store_checkpoint *checkpoints;
@@ -218,6 +234,8 @@ static int run_detail(struct store_conn *c, struct api_call *call, struct err *e
         rc = write_attempts(c, w, id, err);
     if (rc == 0)
         rc = api_gpu_newest(c, w, id, err);
+    if (rc == 0)
+        rc = write_certificate(c, w, id, err);
     if (rc == 0)
         rc = write_checkpoints(c, w, id, err);
     if (rc == 0)

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/err.h"
+#include "base/spare.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "daemon/http_internal.h"
@@ -363,6 +364,7 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
     struct http_request *r = *con_cls;
     (void)version;
     if (r == NULL) {
+        spare_keep(); /* again, where the last request took it */
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         if (info == NULL || info->socket_context == NULL || (r = calloc(1, sizeof *r)) == NULL)
             return MHD_NO;

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/spare.h"
 #include "daemon/ingest_replay.h"
 #include "daemon/ingest_summary.h"
 #include "daemon/ingest_window.h"
@@ -46,9 +47,8 @@ struct feed {
 
 struct ingest *ingest_create(int64_t run, int64_t attempt)
 {
-    struct ingest *g = calloc(1, sizeof *g);
-    if (!g)
-        abort();
+    struct ingest *g = spare_malloc(sizeof *g);
+    memset(g, 0, sizeof *g);
     g->run = run;
     g->attempt = attempt;
     return g;
@@ -115,6 +115,8 @@ static int load_row(struct feed *f, struct err *err)
     g->skipped = sqlite3_column_int64(st, 13);
     g->missing = sqlite3_column_int64(st, 14);
     g->job = sqlite3_column_int64(st, 15) != 0;
+    g->found.replayed = sqlite3_column_int64(st, 16);
+    g->found.replayed_other = sqlite3_column_int64(st, 17);
     sql_end(st);
     return 0;
 }
@@ -418,12 +420,18 @@ static int write_replayed(struct feed *f, struct err *err)
     struct ingest *g = f->g;
     int64_t other = g->found.nondeterministic - f->found_before.nondeterministic;
     int64_t drifted = g->found.drifted - f->found_before.drifted;
+    int64_t replayed = g->found.replayed - f->found_before.replayed;
+    int64_t replayed_other = g->found.replayed_other - f->found_before.replayed_other;
     f->news->nondeterminism = other;
-    if (other == 0 && drifted == 0)
+    if (replayed == 0 && replayed_other == 0)
         return 0;
     int rc = sql_run_one(f->c, QUERY_INGEST_REPLAYED,
-                         SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt), SQL_INT(other), SQL_INT(drifted)), err);
-    return rc ? rc : sql_run_one(f->c, QUERY_INGEST_REPLAYED_RUN, SQL_VALUES(SQL_INT(g->run), SQL_INT(other)), err);
+                         SQL_VALUES(SQL_INT(g->run), SQL_INT(g->attempt), SQL_INT(other), SQL_INT(drifted),
+                                    SQL_INT(replayed), SQL_INT(replayed_other)),
+                         err);
+    return rc || other == 0
+               ? rc
+               : sql_run_one(f->c, QUERY_INGEST_REPLAYED_RUN, SQL_VALUES(SQL_INT(g->run), SQL_INT(other)), err);
 }
 
 static int write_summary(struct feed *f, struct err *err)

@@ -29,7 +29,7 @@
 
 struct ingest;
 
-/* Never touches the database; aborts when out of memory. */
+/* Never touches the database. */
 struct ingest *ingest_create(int64_t run, int64_t attempt);
 void ingest_destroy(struct ingest *g);
 

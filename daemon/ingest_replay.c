@@ -72,7 +72,7 @@ static bool near(double a, double b)
 }
 
 static int tell(struct store_conn *c, int64_t run, int64_t attempt, const bool *keep, size_t keep_n, const char *kind,
-                int64_t step, double now, double before, int64_t now_ms, struct err *err)
+                const char *what, int64_t step, double now, double before, int64_t now_ms, struct err *err)
 {
     struct store_extent *e;
     size_t n;
@@ -80,8 +80,8 @@ static int tell(struct store_conn *c, int64_t run, int64_t attempt, const bool *
     int rc = store_extents(c, run, step, step, keep, keep_n, &e, &n, err);
     if (rc)
         return rc;
-    snprintf(text, sizeof text, "step %lld: loss %.17g in attempt %lld, %.17g in attempt %lld", (long long)step, now,
-             (long long)attempt, before, n ? (long long)e[0].attempt : 0LL);
+    snprintf(text, sizeof text, "step %lld: %s %.17g in attempt %lld, %.17g in attempt %lld", (long long)step, what,
+             now, (long long)attempt, before, n ? (long long)e[0].attempt : 0LL);
     free(e);
     return store_event_add(c, run, attempt, kind, text, now_ms, err);
 }
@@ -93,7 +93,7 @@ int replay_compare(struct store_conn *c, int64_t run, int64_t attempt, const str
         return 0;
     int64_t first = b->step[0], last = b->step[b->n - 1];
     struct store_curve same, other;
-    int rc = store_curve_load_kept(c, run, first, last, 0, COLUMN_LOSS, p->same, p->n, &same, err);
+    int rc = store_curve_load_kept(c, run, first, last, 0, COLUMN_LOSS | COLUMN_GRAD_NORM, p->same, p->n, &same, err);
     if (rc)
         return rc;
     rc = store_curve_load_kept(c, run, first, last, 0, COLUMN_LOSS, p->other, p->n, &other, err);
@@ -103,20 +103,27 @@ int replay_compare(struct store_conn *c, int64_t run, int64_t attempt, const str
     }
     /* the block has no gap: its step s stands at s - first */
     for (size_t i = 0; i < same.n && !rc; i++) {
-        double now = b->loss[same.step[i] - first];
-        if (same_bits(now, same.loss[i]))
+        int64_t at = same.step[i] - first;
+        bool loss = same_bits(b->loss[at], same.loss[i]), norm = same_bits(b->grad_norm[at], same.grad_norm[i]);
+        found->replayed++;
+        if (loss && norm)
             continue;
         if (found->nondeterministic++ == 0)
-            rc = tell(c, run, attempt, p->same, p->n, "nondeterminism", same.step[i], now, same.loss[i], now_ms, err);
+            rc = tell(c, run, attempt, p->same, p->n, "nondeterminism", loss ? "gradient norm" : "loss", same.step[i],
+                      loss ? b->grad_norm[at] : b->loss[at], loss ? same.grad_norm[i] : same.loss[i], now_ms, err);
     }
     for (size_t i = 0, k = 0; i < other.n && !rc; i++) {
         while (k < same.n && same.step[k] < other.step[i])
             k++;
         double now = b->loss[other.step[i] - first];
-        if ((k < same.n && same.step[k] == other.step[i]) || near(now, other.loss[i]))
+        if (k < same.n && same.step[k] == other.step[i])
+            continue;
+        found->replayed_other++;
+        if (near(now, other.loss[i]))
             continue;
         if (found->drifted++ == 0)
-            rc = tell(c, run, attempt, p->other, p->n, "replay_drift", other.step[i], now, other.loss[i], now_ms, err);
+            rc = tell(c, run, attempt, p->other, p->n, "replay_drift", "loss", other.step[i], now, other.loss[i],
+                      now_ms, err);
     }
     store_curve_finish(&same);
     store_curve_finish(&other);

@@ -17,14 +17,15 @@ struct replay {
 };
 
 struct replay_found {
-    int64_t nondeterministic, drifted; /* steps */
+    int64_t replayed, nondeterministic; /* steps done again under an equal numerics id; of these, not equal bit for bit */
+    int64_t replayed_other, drifted;    /* the same under another id; of these, beyond the tolerance */
 };
 
 void replay_finish(struct replay *p);
 /* For an attempt that started with numerics_id. *p is finished first. */
 int replay_load(struct store_conn *c, int64_t run, int64_t attempt, const char *numerics_id, struct replay *p,
                 struct err *err);
-/* Compares the steps of the block and adds to *found. The first one that is off makes an event, unless the attempt had
+/* Compares losses and gradient norms of the block's steps (under another id, losses) and adds to *found. The first one that is off makes an event, unless the attempt had
  * one before (*found is not zero). */
 int replay_compare(struct store_conn *c, int64_t run, int64_t attempt, const struct replay *p,
                    const struct store_block *b, int64_t now_ms, struct replay_found *found, struct err *err);

@@ -15,10 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <cjson/cJSON.h>
 #include <uv.h>
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/spare.h"
 #include "daemon/api.h"
 #include "daemon/bakad.h"
 #include "daemon/config.h"
@@ -223,6 +225,9 @@ int main(int argc, char **argv)
         printf("bakad %s\n", BAKA_VERSION);
         return 0;
     }
+    /* JSON that is built piece by piece has no way to say that a piece is missing. */
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = spare_malloc, .free_fn = free});
+    spare_keep();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk (EFBIG), not a death */
     log_set_level(program.config.log_level);

@@ -165,6 +165,25 @@ int store_queue(struct store_conn *c, int limit, struct store_queued **out, size
     return sql_rows(c, QUERY_QUEUE, SQL_VALUES(SQL_INT(limit)), &row, (void **)out, n, err);
 }
 
+int store_certificate_get(struct store_conn *c, int64_t run, struct store_certificate *out, struct err *err)
+{
+    sqlite3_stmt *st;
+    struct store_certificate found = {0};
+    int rc = sql_open(c, QUERY_CERTIFICATE, SQL_VALUES(SQL_INT(run)), &st, err);
+    if (rc)
+        return rc;
+    while ((rc = sql_step(c, st, err)) > 0) {
+        found = (struct store_certificate){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1),
+                                           sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
+                                           sqlite3_column_int64(st, 4)};
+        if (found.resumes < 0) /* nothing has started yet */
+            found.resumes = 0;
+    }
+    if (rc == 0)
+        *out = found;
+    return rc;
+}
+
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
 static const char *const marks[] = {

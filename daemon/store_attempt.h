@@ -58,6 +58,15 @@ struct store_queued {
 };
 int store_queue(struct store_conn *c, int limit, struct store_queued **out, size_t *n, struct err *err);
 
+/* What the resumes of a run were found to be: the steps that attempts did again, beside what older ones had recorded.
+ */
+struct store_certificate {
+    int64_t resumes;           /* attempts that started after the first that did */
+    int64_t replayed, unequal; /* steps done again under an equal numerics id; of these, not equal bit for bit */
+    int64_t other, drifted;    /* the same under another id; of these, with a loss beyond REPLAY_TOLERANCE */
+};
+int store_certificate_get(struct store_conn *c, int64_t run, struct store_certificate *out, struct err *err);
+
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
 enum store_checkpoint_mark { CHECKPOINT_GOOD, CHECKPOINT_BAD, CHECKPOINT_PRUNED };

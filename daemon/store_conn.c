@@ -37,6 +37,12 @@ static int query(struct store_conn *c, const char *sql, int64_t *out, char text[
 
 int store_begin(struct store_conn *c, struct err *err)
 {
+    /* one that could not be rolled back, for want of memory, is still there */
+    if (!sqlite3_get_autocommit(c->db)) {
+        int rc = execute(c, "ROLLBACK", err);
+        if (rc)
+            return rc;
+    }
     return execute(c, c->mode == STORE_WRITER ? "BEGIN IMMEDIATE" : "BEGIN", err);
 }
 

@@ -80,18 +80,22 @@ static int savepoint(struct store_conn *c, const char *sql, struct err *err)
 static int run_in_group(struct store_conn *c, struct store_job *job)
 {
     struct err err = {0};
+    bool lost = false;
     job->rc = savepoint(c, "SAVEPOINT job", &err);
     if (!job->rc) {
         job->rc = job->run(c, job->arg, &err);
         if (sqlite3_get_autocommit(c->db)) /* SQLite rolled everything back: disk full, I/O error, no memory */
             job->rc = job->rc ? job->rc : err_set(&err, ERR_IO, "the transaction was lost");
-        else if (job->rc && savepoint(c, "ROLLBACK TO job; RELEASE job", NULL))
+        else if (job->rc && savepoint(c, "ROLLBACK TO job; RELEASE job", NULL)) {
+            store_rollback(c); /* what it wrote must not be committed with the others' */
+            lost = true;
+        } else if (!job->rc && (job->rc = savepoint(c, "RELEASE job", &err)) != 0) {
             store_rollback(c);
-        else if (!job->rc)
-            job->rc = savepoint(c, "RELEASE job", &err);
+            lost = true;
+        }
     }
     job->err = err;
-    return job->rc && sqlite3_get_autocommit(c->db) ? job->rc : 0;
+    return job->rc && (lost || sqlite3_get_autocommit(c->db)) ? job->rc : 0;
 }
 
 static void fail_all(struct store_job *first, int rc, const struct err *err)

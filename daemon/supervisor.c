@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/spare.h"
 #include "daemon/config.h"
 #include "daemon/nvml.h"
 #include "daemon/store.h"
@@ -87,6 +88,7 @@ int supervised_paths(struct supervised *a, struct err *err)
 static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
+    spare_keep();
     for (struct supervised *a = s->active, *next; a != NULL; a = next) {
         next = a->next; /* a may end here */
         watch_tick(a);
@@ -291,14 +293,15 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
     return 0;
 }
 
-static void adopt_one(struct supervisor *s, const struct store_run *run, const struct store_attempt *attempt,
+/* False when it has to be tried again. */
+static bool adopt_one(struct supervisor *s, const struct store_run *run, const struct store_attempt *attempt,
                       double time_limit_s)
 {
     struct err err;
     char boot_id[40];
     struct supervised *a = supervised_create(s, run->id);
     if (a == NULL)
-        return;
+        return false;
     a->attempt = attempt->n;
     a->holding = (struct sched_holding){{(int)run->cpus, (int)run->gpus, run->gpu_memory}, attempt->gpu_mask};
     a->resume_step = attempt->resume_step;
@@ -325,10 +328,11 @@ static void adopt_one(struct supervisor *s, const struct store_run *run, const s
     a->ingest = ingest_create(a->run, a->attempt);
     if (supervised_paths(a, &err) != 0) {
         log_event(LOG_LEVEL_ERROR, "not_adopted", "run=%s error=\"%s\"", a->id, err.message);
-        return;
+        return true;
     }
     a->phase = PHASE_ADOPTING;
     watch_adopt(a);
+    return true;
 }
 
 static void on_adopt(void *arg, int rc, const struct err *err)
@@ -340,16 +344,21 @@ static void on_adopt(void *arg, int rc, const struct err *err)
             supervisor_wake_in(s, RETRY_MS);
         return;
     }
-    for (size_t i = 0; i < s->adopt_count && !s->stopping; i++)
-        adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_limits != NULL ? s->adopt_limits[i] : 0);
+    bool all = s->adopt_limits != NULL || s->adopt_count == 0;
+    for (size_t i = 0; i < s->adopt_count && s->adopt_limits != NULL && !s->stopping; i++)
+        if (!is_active(s, s->adopt_runs[i].id)) /* not adopted by an earlier try that had no memory for all */
+            all &= adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_limits[i]);
     store_runs_free(s->adopt_runs, s->adopt_count);
     store_attempts_free(s->adopt_attempts, s->adopt_count);
     free(s->adopt_limits);
     s->adopt_limits = NULL;
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
-    s->started = true;
-    supervisor_wake(s);
+    s->started = all;
+    if (all)
+        supervisor_wake(s);
+    else if (!s->stopping)
+        supervisor_wake_in(s, RETRY_MS);
 }
 
 void supervisor_start(struct supervisor *s)

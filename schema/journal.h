@@ -48,6 +48,7 @@ enum journal_end_reason {
     END_OOM_GPU,  /* no room on the device; text says how much is needed and what for */
     END_OOM_HOST, /* the same of the machine's own memory */
     END_BACKEND_ERROR,
+    END_SILENT_CORRUPTION, /* train.verify_every: a step done twice came out otherwise; text says what differs */
     END_INTERNAL_ERROR
 };
 

@@ -20,6 +20,7 @@ static const char *const reason_words[] = {
     [END_OOM_GPU] = "oom_gpu",
     [END_OOM_HOST] = "oom_host",
     [END_BACKEND_ERROR] = "backend_error",
+    [END_SILENT_CORRUPTION] = "silent_corruption",
     [END_INTERNAL_ERROR] = "internal_error",
 };
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
+#include "base/spare.h"
 #include "schema/plan_layout.h"
 #include "schema/plan_optimizer.h"
 
@@ -298,9 +299,8 @@ static int choose_micro_batch(const struct spec *s, const struct plan_device *de
 
 static void *allocate_list(size_t count, size_t size)
 {
-    void *list = calloc(count, size);
-    if (!list)
-        abort();
+    void *list = spare_malloc(count * size + 1);
+    memset(list, 0, count * size);
     return list;
 }
 

@@ -262,7 +262,7 @@ WHERE a.run = ?1 ORDER BY a.n;
 -- name: INGEST_GET
 SELECT a.journal_offset, a.resume_step, a.last_step, a.started, a.journal_damaged, a.nondeterminism, a.drift,
        a.numerics_id, a.end_reason, a.active, r.tokens_per_epoch, r.steps_per_epoch, coalesce(r.step, 0),
-       r.skipped_steps, r.missing_steps, r.kind <> 'train'
+       r.skipped_steps, r.missing_steps, r.kind <> 'train', a.replayed, a.replayed_other
 FROM attempts a JOIN runs r ON r.id = a.run
 WHERE a.run = ?1 AND a.n = ?2;
 
@@ -321,7 +321,14 @@ WHERE id = ?1;
 UPDATE runs SET val_loss = ?2, best_val_loss = ?3 WHERE id = ?1;
 
 -- name: INGEST_REPLAYED
-UPDATE attempts SET nondeterminism = nondeterminism + ?3, drift = drift + ?4 WHERE run = ?1 AND n = ?2;
+UPDATE attempts
+SET nondeterminism = nondeterminism + ?3, drift = drift + ?4, replayed = replayed + ?5, replayed_other = replayed_other + ?6
+WHERE run = ?1 AND n = ?2;
+
+-- name: CERTIFICATE
+SELECT count(*) - 1, coalesce(sum(replayed), 0), coalesce(sum(nondeterminism), 0), coalesce(sum(replayed_other), 0),
+       coalesce(sum(drift), 0)
+FROM attempts WHERE run = ?1 AND started = 1;
 
 -- name: INGEST_REPLAYED_RUN
 UPDATE runs SET nondeterminism = nondeterminism + ?2 WHERE id = ?1;

@@ -109,6 +109,7 @@ struct spec {
         enum spec_nonfinite on_nonfinite;
         double eval_every;        /* >= 1: steps, below 1: share of an epoch; 0: at each epoch's end only */
         int64_t checkpoint_every; /* steps; 0: by time, see docs/spec.md */
+        int64_t verify_every;     /* steps; 0: none is done twice */
     } train;
     struct {
         int64_t gpus, gpu_memory /* MiB, 0: a whole GPU */, cpus;

@@ -487,6 +487,18 @@ const struct spec_field spec_fields[] = {
      .unit = "steps",
      .doc = "Write a checkpoint each so many steps, besides the last; 0: by time, at most one in 10 s and 2 MB a "
             "second on average."},
+    {.path = "train.verify_every",
+     INTEGER_AT(train.verify_every),
+     .min = 0,
+     .max = STEP_LIMIT,
+     .fallback = "0",
+     .unit = "steps",
+     .doc =
+         "Do each so many steps twice from the same state and compare loss, gradient norm, weights and the optimizer's "
+         "state bit for bit; 0: none. Where a memory or a processor silently turned a bit in one of them, the attempt "
+         "ends as "
+         "`silent_corruption` and the run resumes from its checkpoint. Takes as much of the machine's memory as a "
+         "checkpoint, and 1/n more time."},
 
     {.path = "resources.gpus",
      INTEGER_AT(resources.gpus),

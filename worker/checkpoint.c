@@ -95,6 +95,8 @@ int checkpoint_write(const char *run_dir, int attempt, const struct checkpoint_s
     if (rc == 0)
         rc = make_dir(parent, err);
     if (rc == 0)
+        rc = file_fsync_dir(run_dir, err); /* each time: an earlier process may have died before it could */
+    if (rc == 0)
         rc = file_remove_tree(temporary, err);
     if (rc == 0)
         rc = make_dir(temporary, err);

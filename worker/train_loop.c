@@ -3,12 +3,16 @@
  *
  * Now and then a look at the device's health follows a step's record.
  *
+ * Where train.verify_every asks for it, a step is done twice, alone, before its record: one that comes out otherwise is
+ * no step, and the attempt ends, to be resumed from the checkpoint before it.
+ *
  * A backend that works on its own is given the next step before the results of this one are waited for, unless
  * something is due after this one: an evaluation or a checkpoint sees the model as its step left it. */
 #include "worker/train_loop.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -19,6 +23,7 @@
 #include "worker/model.h"
 #include "worker/schedule.h"
 #include "worker/signals.h"
+#include "worker/step_check.h"
 #include "worker/trainer.h"
 #include "worker/window.h"
 
@@ -40,6 +45,7 @@ struct loop {
     int64_t checkpoint_step;                       /* newest on the disk, by this attempt or the one resumed from */
     int64_t checkpoint_us;                         /* when it was written, or when the loop began */
     int64_t checkpoint_bytes;
+    struct step_check check;
 };
 
 /* Predictions counted in the first `step` steps of the run. */
@@ -75,6 +81,25 @@ static void begin_step(struct loop *l, int64_t step)
     model_update(t->model);
     model_step_end(t->model);
     l->begun = step;
+}
+
+static bool check_is_due(const struct trainer *t, int64_t step)
+{
+    return t->spec.train.verify_every > 0 && step % t->spec.train.verify_every == 0;
+}
+
+/* Nothing else is under way when a step is to be done twice. */
+static int begin_next(struct loop *l, struct err *err)
+{
+    struct trainer *t = l->t;
+    int rc = 0;
+    if (check_is_due(t, l->begun + 1)) {
+        t->blame = END_BACKEND_ERROR;
+        rc = step_check_keep(&l->check, t->model, err);
+    }
+    if (rc == 0)
+        begin_step(l, l->begun + 1);
+    return rc;
 }
 
 /* Waits for the oldest step begun. */
@@ -143,6 +168,39 @@ static bool evaluation_is_due(const struct trainer *t, int64_t step)
     return schedule_evaluates(&t->spec, step, t->steps_per_epoch) || step == t->total_steps;
 }
 
+static bool same_bits(double a, double b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+/* The step once more from the state before it. ERR_DAMAGED where anything comes out otherwise: a bit was turned in one
+ * of the two, and nobody knows in which. */
+static int do_again(struct loop *l, const struct journal_step *first, struct err *err)
+{
+    struct trainer *t = l->t;
+    struct journal_step again;
+    struct err what = {0};
+    int rc = step_check_swap(&l->check, t->model, err);
+    if (rc != 0)
+        return rc;
+    begin_step(l, first->step);
+    rc = finish_step(l, &again, err);
+    if (rc != 0)
+        return rc;
+    if (!same_bits(first->loss, again.loss))
+        rc = err_set(&what, ERR_DAMAGED, "the loss is %.17g and %.17g", first->loss, again.loss);
+    else if (!same_bits(first->grad_norm, again.grad_norm))
+        rc = err_set(&what, ERR_DAMAGED, "the gradient norm is %.17g and %.17g", first->grad_norm, again.grad_norm);
+    else
+        rc = step_check_compare(&l->check, t->model, &what);
+    if (rc == -ERR_DAMAGED) {
+        t->blame = END_SILENT_CORRUPTION;
+        return err_set(err, ERR_DAMAGED, "step %" PRId64 " was done twice from the same state: %.300s", first->step,
+                       what.message);
+    }
+    return rc != 0 ? err_set(err, what.code, "%s", what.message) : 0;
+}
+
 /* True when the next step may begin before the newest one begun is done. What comes by time or by signal waits for the
  * steps begun by then. */
 static bool may_run_ahead(const struct loop *l)
@@ -152,7 +210,8 @@ static bool may_run_ahead(const struct loop *l)
     if (l->begun == t->step)
         return true;
     return l->begun - t->step < model_steps_in_flight(t->model) && !evaluation_is_due(t, l->begun) &&
-           !(every > 0 && l->begun % every == 0) && !checkpoint_is_due(l);
+           !(every > 0 && l->begun % every == 0) && !check_is_due(t, l->begun) && !check_is_due(t, l->begun + 1) &&
+           !checkpoint_is_due(l);
 }
 
 /* One step's results with all that follows from them; *diverged says that the run must end here. */
@@ -162,6 +221,8 @@ static int finish(struct loop *l, bool *diverged, struct err *err)
     struct journal_record r = {.kind = JOURNAL_STEP};
     t->blame = END_BACKEND_ERROR;
     int rc = finish_step(l, &r.step, err);
+    if (rc == 0 && check_is_due(t, r.step.step))
+        rc = do_again(l, &r.step, err);
     if (rc != 0)
         return rc;
     t->blame = END_INTERNAL_ERROR;
@@ -203,23 +264,23 @@ static int begin(struct loop *l, struct err *err)
     return rc;
 }
 
-int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct err *err)
+static int run_steps(struct loop *l, enum journal_end_reason *reason, struct err *err)
 {
-    struct loop l = {.t = t, .begun = t->step, .checkpoint_step = t->resume_step};
-    l.checkpoint_us = clock_monotonic_us();
-    l.checkpoint_bytes = (int64_t)(t->plan.bytes.by_class[PLAN_PARAMETERS] + t->plan.bytes.by_class[PLAN_MOMENTS]);
-    int rc = begin(&l, err);
+    struct trainer *t = l->t;
+    int rc = begin(l, err);
     if (rc != 0)
         return rc;
     for (;;) {
-        if (l.begun < t->total_steps && !signals_stop_requested() && may_run_ahead(&l)) {
-            begin_step(&l, l.begun + 1);
+        if (l->begun < t->total_steps && !signals_stop_requested() && may_run_ahead(l)) {
+            rc = begin_next(l, err);
+            if (rc != 0)
+                return rc;
             continue;
         }
-        if (l.begun == t->step)
+        if (l->begun == t->step)
             break;
         bool diverged = false;
-        rc = finish(&l, &diverged, err);
+        rc = finish(l, &diverged, err);
         if (rc != 0)
             return rc;
         if (diverged) {
@@ -228,11 +289,21 @@ int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct er
         }
     }
     /* The signal may have come after the last step had looked for it. */
-    if (signals_stop_requested() && checkpoint_is_due(&l)) {
-        rc = write_checkpoint(&l, err);
+    if (signals_stop_requested() && checkpoint_is_due(l)) {
+        rc = write_checkpoint(l, err);
         if (rc != 0)
             return rc;
     }
     *reason = t->step == t->total_steps ? END_FINISHED : END_STOPPED;
     return 0;
+}
+
+int train_loop_run(struct trainer *t, enum journal_end_reason *reason, struct err *err)
+{
+    struct loop l = {.t = t, .begun = t->step, .checkpoint_step = t->resume_step};
+    l.checkpoint_us = clock_monotonic_us();
+    l.checkpoint_bytes = (int64_t)(t->plan.bytes.by_class[PLAN_PARAMETERS] + t->plan.bytes.by_class[PLAN_MOMENTS]);
+    int rc = run_steps(&l, reason, err);
+    step_check_finish(&l.check);
+    return rc;
 }

@@ -51,7 +51,7 @@ class Kills(unittest.TestCase):
             self.assertEqual([int(r.split(",")[0]) for r in want_steps[1:]], list(range(1, STEPS + 1)))
 
             done = {"daemon": 0, "keeper": 0, "trainer": 0}
-            runs = 0
+            runs = replayed = 0
             while sum(done.values()) < KILLS:
                 run = home.submit(SPEC)[0]
                 runs += 1
@@ -61,12 +61,17 @@ class Kills(unittest.TestCase):
                 self.assertEqual(exact(home.ctl("steps", run, "--csv").stdout), want_steps)
                 self.assertEqual(exact(home.ctl("evals", run, "--csv").stdout), want_evals)
                 self.assertEqual(shown["nondeterminism"], 0)
+                self.assertEqual(shown["certificate"]["unequal"], 0)
+                self.assertEqual(shown["certificate"]["replayed_other"], 0)
+                replayed += shown["certificate"]["replayed"]
             home.kill_daemon(signal.SIGTERM)
             db = sqlite3.connect(home.path / "baka.db")
             self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
             self.assertEqual(db.execute("PRAGMA foreign_key_check").fetchall(), [])
             db.close()
-            print(f"{sum(done.values())} kills in {runs} runs: {done}; every step once, curves bit-identical")
+            print(f"{sum(done.values())} kills in {runs} runs: {done}; every step once, curves bit-identical, "
+                  f"{replayed} replayed steps equal")
+            self.assertTrue(replayed or not done["trainer"])
 
     def torment(self, home, run, rng, done):
         deadline = time.monotonic() + 600

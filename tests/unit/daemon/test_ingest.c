@@ -390,6 +390,17 @@ static struct ingest_news replay(const char *first_id, const char *second_id, do
     return news;
 }
 
+static void check_certificate(int64_t run, const struct store_certificate *want)
+{
+    struct store_certificate found;
+    OK(store_certificate_get(conn, run, &found, &fixture_err));
+    assert_int_equal(found.resumes, want->resumes);
+    assert_int_equal(found.replayed, want->replayed);
+    assert_int_equal(found.unequal, want->unequal);
+    assert_int_equal(found.other, want->other);
+    assert_int_equal(found.drifted, want->drifted);
+}
+
 static void test_nondeterminism(void **state)
 {
     (void)state;
@@ -398,12 +409,14 @@ static void test_nondeterminism(void **state)
     assert_int_equal(replay("n", "n", 0, &run).nondeterminism, 0);
     assert_int_equal(fixture_event_count(run, "nondeterminism"), 0);
     check_curve(run, 130);
+    check_certificate(run, &(struct store_certificate){.resumes = 1, .replayed = 50});
 
     assert_int_equal(replay("n", "n", 3e-16, &run).nondeterminism, 2); /* the last bit */
     assert_int_equal(fixture_event_count(run, "nondeterminism"), 1);
     OK(store_run_get(conn, run, &r, &fixture_err));
     assert_int_equal(r.nondeterminism, 2);
     store_run_finish(&r);
+    check_certificate(run, &(struct store_certificate){.resumes = 1, .replayed = 50, .unequal = 2});
     struct store_event *e;
     size_t n;
     char expected[128];
@@ -421,6 +434,29 @@ static void test_nondeterminism(void **state)
     assert_int_equal(fixture_event_count(run, "replay_drift"), 0);
     replay("n", "m", 2e-3, &run);
     assert_int_equal(fixture_event_count(run, "replay_drift"), 1);
+    check_certificate(run, &(struct store_certificate){.resumes = 1, .other = 50, .drifted = 2});
+}
+
+/* A loss depends on the weights before its step; the gradient's norm tells one step earlier that something is off. */
+static void test_gradient_norm_replayed(void **state)
+{
+    (void)state;
+    int64_t run = fixture_submit("r", NULL, 0);
+    for (int attempt = 1; attempt <= 2; attempt++) {
+        int64_t n = fixture_claim(run, 0);
+        struct ingest *g = ingest_create(run, n);
+        journal_free(&text);
+        journal_add_start(&text, attempt, 0, "n");
+        add_steps(&text, 1, 5);
+        struct journal_record r = {.kind = JOURNAL_STEP, .step = fixture_step(6, loss_of(6))};
+        r.step.grad_norm += attempt == 2 ? 3e-16 : 0;
+        journal_add(&text, &r);
+        fixture_ingest(g, &text, 9000);
+        ingest_destroy(g);
+        fixture_finish(run, n);
+    }
+    assert_int_equal(fixture_event_count(run, "nondeterminism"), 1);
+    check_certificate(run, &(struct store_certificate){.resumes = 1, .replayed = 6, .unequal = 1});
 }
 
 /* The state must follow the database whatever is rolled back, and a new object must go on where an old one stopped. */
@@ -499,6 +535,7 @@ int main(void)
         TEST(test_skipped_steps),
         TEST(test_overlong_line),
         TEST(test_nondeterminism),
+        TEST(test_gradient_norm_replayed),
         TEST(test_offset_and_steps_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

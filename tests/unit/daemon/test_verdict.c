@@ -29,10 +29,10 @@ static void test_ends(void **state)
     static const struct {
         enum journal_end_reason reason;
         enum run_state to;
-    } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},       {END_DIVERGED, RUN_DIVERGED},
-                {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},      {END_BAD_CHECKPOINT, RUN_QUEUED},
-                {END_DISK_FULL, RUN_QUEUED},     {END_OOM_HOST, RUN_QUEUED},      {END_OOM_GPU, RUN_QUEUED},
-                {END_BACKEND_ERROR, RUN_QUEUED}, {END_INTERNAL_ERROR, RUN_QUEUED}};
+    } rows[] = {{END_FINISHED, RUN_FINISHED},    {END_STOPPED, RUN_QUEUED},           {END_DIVERGED, RUN_DIVERGED},
+                {END_BAD_SPEC, RUN_FAILED},      {END_BAD_DATA, RUN_FAILED},          {END_BAD_CHECKPOINT, RUN_QUEUED},
+                {END_DISK_FULL, RUN_QUEUED},     {END_OOM_HOST, RUN_QUEUED},          {END_OOM_GPU, RUN_QUEUED},
+                {END_BACKEND_ERROR, RUN_QUEUED}, {END_SILENT_CORRUPTION, RUN_QUEUED}, {END_INTERNAL_ERROR, RUN_QUEUED}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct verdict v = decide(ended(rows[i].reason));
         assert_int_equal(v.to, rows[i].to);
@@ -151,6 +151,23 @@ static void test_crashes(void **state)
     assert_string_equal(decide(status).outcome, "crashed: exit 0");
 }
 
+/* A turned bit is bad luck; three of them at one step are no bits. */
+static void test_silent_corruption(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = ended(END_SILENT_CORRUPTION);
+    e.last_step = 9;
+    e.text = "step 10 was done twice";
+    for (int n = 1; n <= 3; n++) {
+        struct verdict v = decide(e);
+        assert_int_equal(v.to, n < 3 ? RUN_QUEUED : RUN_FAILED);
+        assert_string_equal(v.outcome, "silent_corruption");
+        assert_non_null(strstr(v.reason, "silent_corruption: step 10 was done twice"));
+        e.crash_count = v.crash_count;
+        e.crash_step = v.crash_step;
+    }
+}
+
 static void test_never_started(void **state)
 {
     (void)state;
@@ -262,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_outside_kills_resume),
         cmocka_unit_test(test_no_room_is_no_crash),
         cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_silent_corruption),
         cmocka_unit_test(test_never_started),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_waits_for_better),

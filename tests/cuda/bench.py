@@ -32,7 +32,7 @@ DEFAULTS = dict(name="", ffn="swiglu", dim=768, layers=12, heads=12, d_ff=0, voc
 FFN = {"gelu": "gelu", "swiglu": "swiglu", "elephant": "elephant", "elephant_gated": "elephant_glu"}
 # Smallest ratio, PyTorch's time to ours, that each line owes.
 OWED = {"swiglu-T1024": 1.15, "gelu-T1024": 1.12, "elephant_gated-T1024": 1.15, "xl-T512-K1024": 1.15,
-        "blog-T512-B6": 1.3, "blog-T512-B24": 1.3, "14m-T512-B16": 1.5, "tiny-V256-T128-B8": 1.5}
+        "xl-T1024-K2048": 1.15, "blog-T512-B6": 1.3, "blog-T512-B24": 1.3, "14m-T512-B16": 1.5, "tiny-V256-T128-B8": 1.5}
 
 
 def read_line(text, quick):

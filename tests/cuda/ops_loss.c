@@ -99,11 +99,11 @@ void ops_each_loss(struct ops_visitor *v)
 {
     static const int64_t shapes[][4] = {
         /* rows, dim, vocabulary, rows of a chunk */
-        {20, 17, 33, 8},          {1, 17, 3, 1},    {3, 1, 17, 3},        {129, 33, 257, 50},     {130, 16, 1100, 128},
-        {130, 16, 1101, 64},      {7, 8, 50277, 3}, {256, 64, 4096, 256}, {192, 128, 50304, 128}, {500, 72, 20001, 200},
-        {1000, 128, 12680, 1000},
+        {20, 17, 33, 8},      {70, 72, 12700, 70},    {1, 17, 3, 1},         {3, 1, 17, 3},
+        {129, 33, 257, 50},   {130, 16, 1100, 128},   {130, 16, 1101, 64},   {7, 8, 50277, 3},
+        {256, 64, 4096, 256}, {192, 128, 50304, 128}, {500, 72, 20001, 200}, {1000, 128, 12680, 1000},
     };
-    for (size_t i = 0; i < (v->small ? 1 : sizeof shapes / sizeof *shapes); i++) {
+    for (size_t i = 0; i < (v->small ? 2 : sizeof shapes / sizeof *shapes); i++) {
         struct ops_shape s = {.rows = shapes[i][0], .dim = shapes[i][1], .vocab = shapes[i][2], .chunk = shapes[i][3]};
         ops_visit(v, make_classifier, &s);
         s.gradient = true;

@@ -40,6 +40,9 @@ static int run(struct cli *cli)
         print_slots(cJSON_GetObjectItemCaseSensitive(status, "slots"));
         if (*run_text(status, "trouble"))
             printf("waiting     %s\n", run_text(status, "trouble"));
+        const cJSON *stuck;
+        cJSON_ArrayForEach(stuck, cJSON_GetObjectItemCaseSensitive(status, "quarantined"))
+            printf("cannot be killed: %s, %s; its slots stay taken\n", run_text(stuck, "run"), run_text(stuck, "what"));
         printf("runs       ");
         int shown = 0;
         const cJSON *count;

@@ -44,6 +44,12 @@ static const struct setting settings[] = {
      "seconds that a worker has to checkpoint and end before it is killed (default: 30)"},
     {"keep_checkpoints", "--keep-checkpoints", "BAKA_KEEP_CHECKPOINTS", "N", SETTING_INT, FIELD(keep_checkpoints), 2,
      1000000, "good checkpoints kept of each run (default: 2, the fewest)"},
+    {"hung_start_s", "--hung-start", "BAKA_HUNG_START", "S", SETTING_INT, FIELD(hung_start_s), 1, 31536000,
+     "seconds that a worker may take to begin before it counts as hung (default: 900)"},
+    {"hung_floor_s", "--hung-floor", "BAKA_HUNG_FLOOR", "S", SETTING_INT, FIELD(hung_floor_s), 1, 31536000,
+     "no step, evaluation or checkpoint counts as hung before (default: 300)"},
+    {"hung_ceiling_s", "--hung-ceiling", "BAKA_HUNG_CEILING", "S", SETTING_INT, FIELD(hung_ceiling_s), 1, 31536000,
+     "and later only if it usually takes a third of that time (default: 21600)"},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -209,7 +215,13 @@ static int online_cpus(void)
 
 int config_load(int argc, char *const *argv, char *(*environment)(const char *), struct config *out, struct err *err)
 {
-    struct config c = {.action = CONFIG_RUN, .log_level = LOG_LEVEL_INFO, .cancel_grace_s = 30, .keep_checkpoints = 2};
+    struct config c = {.action = CONFIG_RUN,
+                       .log_level = LOG_LEVEL_INFO,
+                       .cancel_grace_s = 30,
+                       .keep_checkpoints = 2,
+                       .hung_start_s = 900,
+                       .hung_floor_s = 300,
+                       .hung_ceiling_s = 21600};
     const char *given[SETTINGS] = {NULL};
     const char *variables[SETTINGS];
     int rc = read_arguments(argc, argv, given, &c.action, err);

@@ -123,6 +123,7 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.missing_steps = sqlite3_column_int64(st, 43);
     r.at_step = sql_int_known(st, 44);
     r.source = sql_int_known(st, 45);
+    r.steps_per_epoch = sql_int_known(st, 46);
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

@@ -39,7 +39,7 @@ struct store_run {
     char *tags;   /* sorted, joined by ','; "" when there are none */
     int64_t priority, cpus, gpus, gpu_memory /* MiB, 0: whole */;
     int64_t attempts;                                                               /* claimed so far */
-    int64_t step, total_steps, tokens_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
+    int64_t step, total_steps, tokens_per_epoch, steps_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
         best_val_loss, tok_s, step_ms, mfu /* the last three over the newest steps of that window */, energy_j;
     int64_t created_ms, started_ms, ended_ms; /* STORE_UNKNOWN */

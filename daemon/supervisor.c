@@ -23,7 +23,7 @@ struct supervised *supervised_create(struct supervisor *s, int64_t run)
     a->run = run;
     store_id_text(run, a->id);
     a->lock_fd = a->pidfd = a->journal_fd = -1;
-    a->total_steps = a->source = STORE_UNKNOWN;
+    a->total_steps = a->source = a->torn_end = a->drain_to = STORE_UNKNOWN;
     a->next = s->active;
     a->link = &s->active;
     if (a->next != NULL)
@@ -64,7 +64,7 @@ void supervised_destroy(struct supervised *a)
         a->next->link = a->link;
     if (--s->active_count == 0)
         uv_timer_stop(&s->tick);
-    if (a->no_space)
+    if (a->no_space || a->stuck)
         trouble_publish(s);
     a->handles = a->has_process + a->has_poll;
     if (a->has_process)
@@ -247,6 +247,8 @@ void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *o
         out->cpus += a->holding.demand.cpus;
         for (int g = 0; g < SCHEDULER_MAX_GPUS; g++)
             out->gpu_runs[g] += (int)(a->holding.gpu_mask >> g & 1);
+        if (a->stuck && out->quarantined_count < SUPERVISOR_QUARANTINED_MAX)
+            hang_describe(a, &out->quarantined[out->quarantined_count++]);
     }
 }
 
@@ -277,22 +279,22 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
     int rc = store_active(c, &s->adopt_runs, &s->adopt_attempts, &s->adopt_count, err);
     if (rc != 0)
         return rc;
-    s->adopt_limits = calloc(s->adopt_count + 1, sizeof *s->adopt_limits);
-    for (size_t i = 0; i < s->adopt_count && s->adopt_limits != NULL; i++) {
-        struct spec spec;
+    s->adopt_known = calloc(s->adopt_count + 1, sizeof *s->adopt_known);
+    for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && rc == 0; i++) {
+        struct adopted *known = &s->adopt_known[i];
         char *text;
+        rc = hang_read_usual(c, &s->adopt_runs[i], &known->usual, err);
         /* a spec that cannot be read any more has no limit: its worker runs on */
-        if (store_run_spec(c, s->adopt_runs[i].id, &text, NULL) != 0)
+        if (rc != 0 || store_run_spec(c, s->adopt_runs[i].id, &text, NULL) != 0)
             continue;
-        if (spec_parse(text, strlen(text), &spec, NULL) == 0)
-            s->adopt_limits[i] = spec.resources.time;
+        (void)spec_parse(text, strlen(text), &known->rules, NULL);
         free(text);
     }
-    return 0;
+    return rc;
 }
 
 static void adopt_one(struct supervisor *s, const struct store_run *run, const struct store_attempt *attempt,
-                      double time_limit_s)
+                      const struct adopted *known)
 {
     struct err err;
     char boot_id[40];
@@ -314,7 +316,16 @@ static void adopt_one(struct supervisor *s, const struct store_run *run, const s
     a->ran_before_ms = run->ran_ms;
     if (run->running_since_ms != STORE_UNKNOWN && clock_wall_ms() > run->running_since_ms)
         a->ran_before_ms += clock_wall_ms() - run->running_since_ms;
-    a->time_limit_s = time_limit_s;
+    if (known != NULL) {
+        a->rules = known->rules;
+        a->usual = known->usual;
+        a->time_limit_s = known->rules.resources.time;
+    }
+    a->source = run->source;
+    a->journal_started = attempt->started;
+    a->last_step = attempt->last_step;
+    a->steps_per_epoch = run->steps_per_epoch;
+    a->tokens_per_epoch = run->tokens_per_epoch;
     if (attempt->end_reason[0] != '\0')
         for (int reason = 0; reason <= END_INTERNAL_ERROR; reason++)
             if (strcmp(journal_end_reason_word((enum journal_end_reason)reason), attempt->end_reason) == 0) {
@@ -341,11 +352,11 @@ static void on_adopt(void *arg, int rc, const struct err *err)
         return;
     }
     for (size_t i = 0; i < s->adopt_count && !s->stopping; i++)
-        adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_limits != NULL ? s->adopt_limits[i] : 0);
+        adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_known != NULL ? &s->adopt_known[i] : NULL);
     store_runs_free(s->adopt_runs, s->adopt_count);
     store_attempts_free(s->adopt_attempts, s->adopt_count);
-    free(s->adopt_limits);
-    s->adopt_limits = NULL;
+    free(s->adopt_known);
+    s->adopt_known = NULL;
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
     s->started = true;

@@ -30,12 +30,21 @@ void supervisor_stop(struct supervisor *s);
 /* After supervisor_stop, when the store has closed. */
 void supervisor_destroy(struct supervisor *s);
 
-enum { SUPERVISOR_TROUBLE_SIZE = 900 };
+enum { SUPERVISOR_TROUBLE_SIZE = 900, SUPERVISOR_QUARANTINED_MAX = 16 };
+
+/* A worker that is still there after SIGKILL; its slots and GPUs stay taken. */
+struct supervisor_quarantined {
+    int64_t run, attempt;
+    int pid; /* the trainer's */
+    char what[320];
+};
 
 struct supervisor_usage {
     int cpus;
     char trouble[SUPERVISOR_TROUBLE_SIZE]; /* what the queue waits for besides slots; "": nothing */
     int gpu_runs[SCHEDULER_MAX_GPUS];
+    int quarantined_count; /* the first SUPERVISOR_QUARANTINED_MAX of them */
+    struct supervisor_quarantined quarantined[SUPERVISOR_QUARANTINED_MAX];
 };
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out);
 /* Any thread, until supervisor_destroy: why the record of the run is behind what really happens, or why no queued run

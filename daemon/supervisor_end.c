@@ -107,6 +107,7 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
                                  : "",
         .cancelling = run.cancelling,
         .stop = a->stop,
+        .hung = a->hung,
         .time_limit_s = a->time_limit_s,
         .resume_step = attempt.resume_step,
         .last_step = attempt.last_step,

@@ -10,11 +10,14 @@
 #include "daemon/store_attempt.h"
 #include "daemon/supervisor.h"
 #include "daemon/verdict.h"
+#include "daemon/watchdog.h"
+#include "schema/spec.h"
 
 enum {
     TICK_MS = 50,
     RETRY_MS = 1000,   /* after the store refused; the first of a growing patience with a full disk */
     LOOK_MS = 1000,    /* between looks whether a run directory is still there */
+    STUCK_MS = 5000,   /* after SIGKILL, until a worker that is still there counts as one that cannot be killed */
     QUEUE_LOOK = 1000, /* queued runs that one decision sees */
     READ_MAX = 1 << 20
 };
@@ -60,21 +63,37 @@ struct supervised {
     uint64_t start_time;
     int recorded_pid; /* of an adopted one, by the store; 0: none of this boot */
     uint64_t recorded_start, look_at;
-    bool cancelling, killed;
+    bool cancelling;
+    bool asked_to_stop;                              /* SIGTERM was sent */
     bool never_started, launch_failed, launch_waits; /* evidence */
     int64_t keeper_status;                           /* exit status of our own child */
     enum verdict_stop stop;
     double time_limit_s;
     int64_t ran_before_ms;
     uint64_t alive_since, kill_at; /* uv_now; 0: no */
+    unsigned kills;                /* SIGKILLs sent, STUCK_MS apart */
+
+    /* progress: supervisor_hang.c */
+    struct watchdog watchdog;
+    struct watchdog_usual usual; /* of the run before this attempt */
+    struct spec rules;           /* the run's spec */
+    int64_t steps_per_epoch, tokens_per_epoch, last_step;
+    bool journal_started;
+    uint64_t passed_at, terminate_at; /* uv_now; 0: no */
+    char hung[320];                   /* in what, for how long */
+    int trainer_pid;
+    uint64_t trainer_start;
+    bool keeper_gone; /* before its trainer, which is being waited for */
+    bool stuck;       /* it cannot be killed: its slots and devices stay taken */
 
     /* journal */
     struct ingest *ingest;
     int journal_fd;
-    int64_t offset;
-    bool busy;         /* a job of this attempt is in the store */
-    uint64_t retry_at; /* after a failure */
-    bool no_space;     /* the last write of this attempt failed for want of room */
+    int64_t offset, torn_end; /* -1, or where the journal ended when nothing of it was a whole line */
+    int64_t drain_to;         /* -1; once it is gone, where its journal ended */
+    bool busy;                /* a job of this attempt is in the store */
+    uint64_t retry_at;        /* after a failure */
+    bool no_space;            /* the last write of this attempt failed for want of room */
     char *buffer;
     size_t buffer_size;
     struct ingest_news news;
@@ -87,9 +106,15 @@ struct supervised {
     char bad_checkpoint[STORE_PATH_SIZE];
 };
 
+/* Of a run that is adopted, besides its row. */
+struct adopted {
+    struct spec rules; /* zeroed where it cannot be read any more */
+    struct watchdog_usual usual;
+};
+
 struct trouble_run {
     int64_t run;
-    bool alive;
+    bool alive, stuck;
 };
 
 /* supervisor_trouble.c */
@@ -119,7 +144,7 @@ struct supervisor {
     size_t queue_count;
     struct store_run *adopt_runs;
     struct store_attempt *adopt_attempts;
-    double *adopt_limits; /* seconds */
+    struct adopted *adopt_known;
     size_t adopt_count;
 };
 
@@ -157,6 +182,18 @@ void watch_gone(struct supervised *a);  /* it does not: read the rest, then end 
 void watch_adopt(struct supervised *a); /* look whether it lives */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why);
 void watch_tick(struct supervised *a);
+
+/* supervisor_hang.c */
+void hang_watch(struct supervised *a); /* it lives, or was adopted alive */
+/* What the journal brought, a->news, was taken. */
+void hang_hear(struct supervised *a);
+/* Once a tick: time passed. `quiet`: nothing is left to be read. */
+void hang_pass(struct supervised *a, bool quiet);
+void hang_pause(struct supervised *a); /* nothing could be read: the time until now says nothing */
+void hang_kill(struct supervised *a);  /* SIGKILL, again each STUCK_MS */
+void hang_describe(const struct supervised *a, struct supervisor_quarantined *out);
+bool hang_trainer_lives(const struct supervised *a);
+int hang_read_usual(struct store_conn *c, const struct store_run *run, struct watchdog_usual *out, struct err *err);
 
 /* supervisor_end.c */
 void end_begin(struct supervised *a);

@@ -74,16 +74,18 @@ static int run_claim(struct store_conn *c, void *arg, struct err *err)
     a->ran_before_ms = run.ran_ms;
     a->micro_batch_limit = run.micro_batch_limit;
     a->source = run.source;
+    rc = hang_read_usual(c, &run, &a->usual, err);
     store_run_finish(&run);
+    if (rc != 0)
+        return rc;
     free(a->spec);
     a->spec = NULL;
     rc = a->source != STORE_UNKNOWN ? choose_of_source(a, c, err) : choose_checkpoint(a, c, a->run, "", err);
     if (rc != 0 || (rc = store_run_spec(c, a->run, &a->spec, err)) != 0)
         return rc;
-    struct spec spec;
-    if ((rc = spec_parse(a->spec, strlen(a->spec), &spec, err)) != 0)
+    if ((rc = spec_parse(a->spec, strlen(a->spec), &a->rules, err)) != 0)
         return rc;
-    a->time_limit_s = spec.resources.time;
+    a->time_limit_s = a->rules.resources.time;
     return store_attempt_claim(c, a->run, a->resume, a->resume_step, a->holding.gpu_mask, clock_wall_ms(), &a->attempt,
                                err);
 }

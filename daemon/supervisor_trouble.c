@@ -26,14 +26,14 @@ void trouble_publish(struct supervisor *s)
     size_t n = 0;
     uv_mutex_lock(&t->lock);
     for (const struct supervised *a = s->active; a != NULL; a = a->next)
-        n += a->no_space;
+        n += a->no_space || a->stuck;
     struct trouble_run *rows = realloc(t->runs, (n + 1) * sizeof *rows);
     t->run_count = 0;
     if (rows != NULL) {
         t->runs = rows;
         for (const struct supervised *a = s->active; a != NULL; a = a->next)
-            if (a->no_space)
-                rows[t->run_count++] = (struct trouble_run){a->run, a->phase == PHASE_ALIVE};
+            if (a->no_space || a->stuck)
+                rows[t->run_count++] = (struct trouble_run){a->run, a->phase == PHASE_ALIVE, a->stuck};
     }
     t->published_disk = t->disk_failures > 0;
     t->published_worker = t->worker_failures > 0;
@@ -68,7 +68,9 @@ const char *supervisor_waits_for(struct supervisor *s, int64_t run, enum run_sta
                                     : NULL;
     for (size_t i = 0; i < t->run_count && run_state_is_active(state) && why == NULL; i++)
         if (t->runs[i].run == run)
-            why = t->runs[i].alive ? "disk full: progress not recorded" : "disk full: waiting for room";
+            why = t->runs[i].stuck   ? "hung: cannot be killed"
+                  : t->runs[i].alive ? "disk full: progress not recorded"
+                                     : "disk full: waiting for room";
     uv_mutex_unlock(&t->lock);
     return why;
 }

@@ -53,6 +53,12 @@ static int run_feed(struct store_conn *c, void *arg, struct err *err)
 
 static void feed(struct supervised *a, size_t size);
 
+static int64_t journal_size(const struct supervised *a)
+{
+    struct stat st;
+    return a->journal_fd >= 0 && fstat(a->journal_fd, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
 /* True when there is more to read than was there the last time. */
 static bool journal_waits(struct supervised *a, size_t *size)
 {
@@ -62,7 +68,11 @@ static bool journal_waits(struct supervised *a, size_t *size)
         snprintf(path, sizeof path, "%s/journal", a->attempt_dir);
         a->journal_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
-    if (a->journal_fd < 0 || fstat(a->journal_fd, &st) != 0 || st.st_size <= a->offset)
+    if (a->journal_fd < 0 || fstat(a->journal_fd, &st) != 0)
+        return false;
+    if (a->drain_to >= 0 && st.st_size > a->drain_to)
+        st.st_size = a->drain_to;
+    if (st.st_size <= a->offset)
         return false;
     *size = (uint64_t)(st.st_size - a->offset) > READ_MAX ? READ_MAX : (size_t)(st.st_size - a->offset);
     return true;
@@ -86,6 +96,7 @@ static void on_fed(void *arg, int rc, const struct err *err)
     }
     trouble_store_worked(s, a);
     a->offset = a->news.offset;
+    hang_hear(a);
     if (a->news.ended) {
         a->has_end = true;
         a->end = a->news.end;
@@ -101,6 +112,7 @@ static void on_fed(void *arg, int rc, const struct err *err)
     if (a->news.checkpointed)
         prune_begin(s, a->run);
     /* read on while whole records come; a torn last line stays where it is */
+    a->torn_end = a->offset == before ? before + (int64_t)a->buffer_size : -1;
     if (a->offset != before && journal_waits(a, &size))
         feed(a, size);
     else if (a->phase == PHASE_DRAINING)
@@ -137,6 +149,7 @@ void watch_alive(struct supervised *a)
 {
     a->phase = PHASE_ALIVE;
     a->alive_since = now_of(a);
+    hang_watch(a);
     supervisor_tick_on(a->supervisor);
     if (a->cancelling)
         watch_stop_worker(a, a->stop);
@@ -145,9 +158,17 @@ void watch_alive(struct supervised *a)
 void watch_gone(struct supervised *a)
 {
     size_t size;
+    if (a->phase == PHASE_ALIVE && hang_trainer_lives(a)) {
+        if (!a->keeper_gone) /* it dies of that, which takes a moment, or longer in the hands of a driver */
+            a->kill_at = now_of(a) + TICK_MS;
+        a->keeper_gone = true;
+        return;
+    }
     if (a->phase != PHASE_DRAINING) {
         a->phase = PHASE_DRAINING;
         trouble_phase_changed(a);
+        /* what somebody writes from now on, who outlived the keeper, is nobody's word */
+        a->drain_to = journal_waits(a, &size) ? journal_size(a) : a->offset;
     }
     supervisor_tick_on(a->supervisor);
     if (a->busy)
@@ -201,10 +222,12 @@ void watch_stop_worker(struct supervised *a, enum verdict_stop why)
     if (a->kill_at != 0)
         return; /* asked already */
     a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
+    a->asked_to_stop = true;
     log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
               a->pid,
               why == STOP_DIRECTORY_GONE ? "directory_gone"
               : a->cancelling            ? "cancel"
+              : why == STOP_HUNG         ? "hung"
                                          : "time_limit");
     if (a->pidfd >= 0)
         executor_signal(a->pidfd, SIGTERM);
@@ -232,12 +255,8 @@ static void watch_limits(struct supervised *a)
     double ran_s = ((double)a->ran_before_ms + (double)(now - a->alive_since)) / 1000;
     if (a->time_limit_s > 0 && ran_s >= a->time_limit_s && a->stop == STOP_NONE && !a->cancelling)
         watch_stop_worker(a, STOP_TIME_LIMIT);
-    if (a->kill_at != 0 && now >= a->kill_at && !a->killed) {
-        a->killed = true;
-        log_event(LOG_LEVEL_WARN, "worker_killed", "run=%s attempt=%lld pid=%d", a->id, (long long)a->attempt, a->pid);
-        if (a->pidfd >= 0)
-            executor_signal(a->pidfd, SIGKILL);
-    }
+    if (a->kill_at != 0 && now >= a->kill_at)
+        hang_kill(a);
 }
 
 void watch_tick(struct supervised *a)
@@ -245,16 +264,24 @@ void watch_tick(struct supervised *a)
     size_t size;
     if (a->phase == PHASE_ALIVE)
         watch_limits(a);
-    if (a->busy || now_of(a) < a->retry_at)
+    if (a->phase == PHASE_ALIVE && a->keeper_gone)
+        watch_gone(a);
+    if (a->busy || now_of(a) < a->retry_at) {
+        hang_pause(a);
         return;
+    }
     switch (a->phase) {
     case PHASE_ADOPTING:
         watch_adopt(a);
         break;
-    case PHASE_ALIVE:
-        if (journal_waits(a, &size))
+    case PHASE_ALIVE: {
+        /* what the last look left behind is a torn line: it is no news until there is more of it */
+        bool waits = journal_waits(a, &size) && a->offset + (int64_t)size != a->torn_end;
+        hang_pass(a, !waits);
+        if (waits)
             feed(a, size);
         break;
+    }
     case PHASE_DRAINING:
         watch_gone(a);
         break;

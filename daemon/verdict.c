@@ -68,8 +68,8 @@ static void crashed(const struct verdict_evidence *e, struct verdict *v)
     if (v->crash_count >= VERDICT_MAX_CRASHES) {
         struct verdict last = *v;
         v->to = RUN_FAILED;
-        REASON(v, "crashed %lld times after step %lld: %.500s", (long long)v->crash_count, (long long)v->crash_step,
-               last.reason);
+        REASON(v, "crashed or hung %lld times after step %lld: %.500s", (long long)v->crash_count,
+               (long long)v->crash_step, last.reason);
     }
 }
 
@@ -199,6 +199,10 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         OUTCOME(&v, "stopped");
         REASON(&v, "time limit of %.15g s reached", e->time_limit_s);
         v.to = RUN_STOPPED;
+    } else if (e->stop == STOP_HUNG && (!e->has_end || e->end_reason == END_STOPPED)) {
+        OUTCOME(&v, "hung");
+        REASON(&v, "hung: %.500s", e->hung);
+        crashed(e, &v);
     } else if (e->has_end)
         decide_by_end(e, &v);
     else if (e->no_room)

@@ -18,7 +18,7 @@ enum {
 };
 
 /* Why we asked the worker to stop. */
-enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE };
+enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE, STOP_HUNG };
 
 struct verdict_evidence {
     bool never_started;         /* no worker was ever there: not the run's fault */
@@ -34,6 +34,7 @@ struct verdict_evidence {
     const char *text; /* of the end, or of a failed launch; "" */
     bool cancelling;
     enum verdict_stop stop;
+    const char *hung; /* with STOP_HUNG: in what, for how long */
     double time_limit_s;
     int64_t resume_step, last_step;               /* of the attempt; equal: it recorded nothing */
     int64_t furthest;                             /* last step that any earlier attempt recorded; 0 */

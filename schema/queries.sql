@@ -161,6 +161,11 @@ ORDER BY attempt DESC LIMIT 1;
 SELECT min(loss)
 FROM (SELECT loss, max(attempt) FROM evals WHERE run = ?1 AND split = 'val' GROUP BY step);
 
+-- How long the run's evaluations took at most.
+
+-- name: EVAL_LONGEST
+SELECT CAST(coalesce(max(ms), 0) AS INTEGER) FROM evals WHERE run = ?1 AND typeof(ms) = 'real';
+
 -- jobs ------------------------------------------------------------------------------------------------------------
 
 -- name: JOB_INSERT

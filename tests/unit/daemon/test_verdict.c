@@ -254,6 +254,38 @@ static void test_directory_gone(void **state)
     assert_int_equal(decide(e).to, RUN_FINISHED);
 }
 
+/* As a crash: three times at one step is final; what the worker said last, or that it had to be killed, changes
+ * nothing. */
+static void test_hung(void **state)
+{
+    (void)state;
+    struct verdict_evidence rows[] = {{.has_exit = true, .exit_status = -1, .exit_signal = SIGKILL},
+                                      {.has_end = true, .end_reason = END_STOPPED},
+                                      {.no_room = true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct verdict_evidence e = rows[i];
+        e.stop = STOP_HUNG;
+        e.hung = "nothing new for 300 s";
+        e.last_step = 7;
+        for (int n = 1; n <= 3; n++) {
+            struct verdict v = decide(e);
+            assert_string_equal(v.outcome, "hung");
+            assert_non_null(strstr(v.reason, "nothing new for 300 s"));
+            assert_int_equal(v.to, n < 3 ? RUN_QUEUED : RUN_FAILED);
+            e.crash_count = v.crash_count;
+            e.crash_step = v.crash_step;
+        }
+        e.cancelling = true;
+        assert_int_equal(decide(e).to, RUN_CANCELLED);
+    }
+    struct verdict_evidence e = ended(END_DIVERGED); /* it came to its end after all */
+    e.stop = STOP_HUNG;
+    e.hung = "";
+    assert_int_equal(decide(e).to, RUN_DIVERGED);
+    e.end_reason = END_FINISHED;
+    assert_int_equal(decide(e).to, RUN_FINISHED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_waits_for_better),
         cmocka_unit_test(test_gpu_memory),
         cmocka_unit_test(test_directory_gone),
+        cmocka_unit_test(test_hung),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,35 +156,6 @@ void hang_watch(struct supervised *a)
     find_trainer(a);
 }
 
-void hang_hear(struct supervised *a)
-{
-    const struct ingest_news *news = &a->news;
-    struct watchdog_news n = {
-        .started = news->started,
-        .ended = news->ended,
-        .steps = news->steps,
-        .slowest_step_ms = news->slowest_step_ms,
-        .tok_s = news->last.tok_s,
-        .evaluated = news->evaluated,
-        .evaluated_step = news->evaluated_step,
-        .evaluation_ms = news->evaluation_ms,
-        .checkpointed = news->checkpointed,
-        .checkpointed_step = news->checkpointed_step,
-        .checkpoint_ms = news->checkpoint_ms,
-    };
-    if (news->started) {
-        a->journal_started = true;
-        a->steps_per_epoch = news->start.steps_per_epoch;
-        a->last_step = news->start.resume_step;
-        n.work = find_work(a, &news->start);
-        find_trainer(a);
-    }
-    if (news->steps > 0)
-        a->last_step = news->last.step;
-    find_due(a, &n);
-    watchdog_hear(&a->watchdog, &n);
-}
-
 /* Asked for its stack now; hang_pass goes on when the evidence had time. */
 static void begin(struct supervised *a)
 {
@@ -216,6 +187,37 @@ void hang_pass(struct supervised *a, bool quiet)
     /* a worker with a deadline is killed by that */
     if (watchdog_pass(&a->watchdog, elapsed) && quiet && a->kill_at == 0 && a->terminate_at == 0)
         begin(a);
+}
+
+void hang_hear(struct supervised *a, bool quiet)
+{
+    const struct ingest_news *news = &a->news;
+    struct watchdog_news n = {
+        .started = news->started,
+        .ended = news->ended,
+        .steps = news->steps,
+        .slowest_step_ms = news->slowest_step_ms,
+        .tok_s = news->last.tok_s,
+        .evaluated = news->evaluated,
+        .evaluated_step = news->evaluated_step,
+        .evaluation_ms = news->evaluation_ms,
+        .checkpointed = news->checkpointed,
+        .checkpointed_step = news->checkpointed_step,
+        .checkpoint_ms = news->checkpoint_ms,
+    };
+    if (news->started) {
+        a->journal_started = true;
+        a->steps_per_epoch = news->start.steps_per_epoch;
+        a->last_step = news->start.resume_step;
+        n.work = find_work(a, &news->start);
+        find_trainer(a);
+    }
+    if (news->steps > 0)
+        a->last_step = news->last.step;
+    find_due(a, &n);
+    if (!watchdog_hear(&a->watchdog, &n) && a->phase == PHASE_ALIVE)
+        hang_pass(a, quiet);
+    a->passed_at = now_of(a);
 }
 
 void hang_pause(struct supervised *a)

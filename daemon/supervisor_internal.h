@@ -93,7 +93,8 @@ struct supervised {
     int64_t drain_to;         /* -1; once it is gone, where its journal ended */
     bool busy;                /* a job of this attempt is in the store */
     uint64_t retry_at;        /* after a failure */
-    bool no_space;            /* the last write of this attempt failed for want of room */
+    bool damage_told;
+    bool no_space; /* the last write of this attempt failed for want of room */
     char *buffer;
     size_t buffer_size;
     struct ingest_news news;
@@ -185,9 +186,9 @@ void watch_tick(struct supervised *a);
 
 /* supervisor_hang.c */
 void hang_watch(struct supervised *a); /* it lives, or was adopted alive */
-/* What the journal brought, a->news, was taken. */
-void hang_hear(struct supervised *a);
-/* Once a tick: time passed. `quiet`: nothing is left to be read. */
+/* What the journal brought, a->news, was taken. `quiet`, here and below: nothing is left to be read. */
+void hang_hear(struct supervised *a, bool quiet);
+/* Once a tick: time passed. */
 void hang_pass(struct supervised *a, bool quiet);
 void hang_pause(struct supervised *a); /* nothing could be read: the time until now says nothing */
 void hang_kill(struct supervised *a);  /* SIGKILL, again each STUCK_MS */

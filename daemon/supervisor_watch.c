@@ -83,7 +83,7 @@ static void on_fed(void *arg, int rc, const struct err *err)
     struct supervised *a = arg;
     struct supervisor *s = a->supervisor;
     int64_t before = a->offset;
-    size_t size;
+    size_t size = 0;
     a->busy = false;
     free(a->buffer);
     a->buffer = NULL;
@@ -96,13 +96,13 @@ static void on_fed(void *arg, int rc, const struct err *err)
     }
     trouble_store_worked(s, a);
     a->offset = a->news.offset;
-    hang_hear(a);
     if (a->news.ended) {
         a->has_end = true;
         a->end = a->news.end;
     }
-    if (a->news.damaged)
+    if (a->news.damaged && !a->damage_told)
         log_event(LOG_LEVEL_ERROR, "journal_damaged", "run=%s attempt=%lld", a->id, (long long)a->attempt);
+    a->damage_told |= a->news.damaged;
     if (a->news.started)
         stream_run_changed(s->bakad->streams, a->run);
     if (a->news.steps > 0)
@@ -113,7 +113,9 @@ static void on_fed(void *arg, int rc, const struct err *err)
         prune_begin(s, a->run);
     /* read on while whole records come; a torn last line stays where it is */
     a->torn_end = a->offset == before ? before + (int64_t)a->buffer_size : -1;
-    if (a->offset != before && journal_waits(a, &size))
+    bool more = a->offset != before && journal_waits(a, &size);
+    hang_hear(a, !more);
+    if (more)
         feed(a, size);
     else if (a->phase == PHASE_DRAINING)
         end_begin(a);
@@ -266,10 +268,10 @@ void watch_tick(struct supervised *a)
         watch_limits(a);
     if (a->phase == PHASE_ALIVE && a->keeper_gone)
         watch_gone(a);
-    if (a->busy || now_of(a) < a->retry_at) {
+    if (now_of(a) < a->retry_at)
         hang_pause(a);
+    if (a->busy || now_of(a) < a->retry_at)
         return;
-    }
     switch (a->phase) {
     case PHASE_ADOPTING:
         watch_adopt(a);

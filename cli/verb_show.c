@@ -41,6 +41,8 @@ static void print_head(const cJSON *run)
            output_style(stdout, STYLE_PLAIN));
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")))
         fputs(", being cancelled", stdout);
+    else if (*run_text(run, "stepping_aside"))
+        fputs(", stepping aside", stdout);
     if (*reason) {
         fputs(": ", stdout);
         print_safe(reason);

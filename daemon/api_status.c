@@ -38,6 +38,9 @@ static int run(struct store_conn *c, struct api_call *call, struct err *err)
     jsonw_end_array(w);
     jsonw_end_object(w);
     jsonw_string(w, "trouble", usage->trouble[0] != '\0' ? usage->trouble : NULL);
+    jsonw_begin_object(w, "queue");
+    jsonw_bool(w, "paused", usage->queue_paused);
+    jsonw_end_object(w);
     jsonw_begin_array(w, "quarantined");
     for (int i = 0; i < usage->quarantined_count; i++) {
         char id[STORE_ID_SIZE];

@@ -124,6 +124,12 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.at_step = sql_int_known(st, 44);
     r.source = sql_int_known(st, 45);
     r.steps_per_epoch = sql_int_known(st, 46);
+    const char *aside = or_empty(sqlite3_column_text(st, 47));
+    if (!run_aside_parse(aside, &r.aside)) {
+        int rc = err_set(err, ERR_DAMAGED, "run %lld steps aside for no known reason: %s", (long long)r.id, aside);
+        store_run_finish(&r);
+        return rc;
+    }
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");

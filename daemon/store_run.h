@@ -38,7 +38,7 @@ struct store_run {
     char *reason; /* "" when there is none */
     char *tags;   /* sorted, joined by ','; "" when there are none */
     int64_t priority, cpus, gpus, gpu_memory /* MiB, 0: whole */;
-    int64_t attempts;                                                               /* claimed so far */
+    int64_t attempts; /* claimed so far */
     int64_t step, total_steps, tokens_per_epoch, steps_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
         best_val_loss, tok_s, step_ms, mfu /* the last three over the newest steps of that window */, energy_j;
@@ -50,6 +50,7 @@ struct store_run {
     int64_t at_step; /* of the newest attempt, which may be behind `step`; STORE_UNKNOWN */
     int64_t source;  /* of a job: the run whose model it is; STORE_UNKNOWN */
     bool cancelling;
+    enum run_aside aside; /* asked to step aside */
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
     int64_t micro_batch, micro_batch_limit; /* of the newest start, of the next one; 0: none */

@@ -11,6 +11,8 @@
 #include "daemon/config.h"
 #include "daemon/nvml.h"
 #include "daemon/store.h"
+#include "daemon/store_aside.h"
+#include "daemon/stream.h"
 #include "daemon/supervisor_internal.h"
 #include "schema/spec.h"
 
@@ -195,9 +197,10 @@ static void on_queue(void *arg, int rc, const struct err *err)
 {
     struct supervisor *s = arg;
     s->deciding = false;
-    if (s->stopping) {
+    if (s->stopping || s->queue_paused) {
         if (rc == 0)
             free(s->queue);
+        s->queue = NULL;
         return;
     }
     if (rc != 0) {
@@ -215,7 +218,7 @@ static void on_queue(void *arg, int rc, const struct err *err)
 void supervisor_wake(struct supervisor *s)
 {
     int used = 0;
-    if (!s->started || s->stopping)
+    if (!s->started || s->stopping || s->queue_paused)
         return;
     s->decide_again = s->deciding;
     if (s->deciding)
@@ -239,9 +242,34 @@ void supervisor_cancel(struct supervisor *s, int64_t run)
         }
 }
 
+void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why)
+{
+    for (struct supervised *a = s->active; a != NULL; a = a->next) {
+        if (a->run != run || a->phase == PHASE_ENDING)
+            continue;
+        a->aside = why;
+        if (a->phase == PHASE_ALIVE)
+            watch_step_aside(a);
+    }
+}
+
+void supervisor_pause_queue(struct supervisor *s, bool paused)
+{
+    s->queue_paused = paused;
+    trouble_publish(s);
+    for (struct supervised *a = s->active, *next; paused && a != NULL; a = next) {
+        next = a->next;
+        if (a->aside == ASIDE_NONE)
+            supervisor_step_aside(s, a->run, ASIDE_QUEUE);
+        stream_run_changed(s->bakad->streams, a->run);
+    }
+    supervisor_wake(s);
+}
+
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out)
 {
     memset(out, 0, sizeof *out);
+    out->queue_paused = s->queue_paused;
     trouble_say(s, out->trouble);
     for (const struct supervised *a = s->active; a != NULL; a = a->next) {
         out->cpus += a->holding.demand.cpus;
@@ -279,6 +307,7 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
     int rc = store_active(c, &s->adopt_runs, &s->adopt_attempts, &s->adopt_count, err);
     if (rc != 0)
         return rc;
+    rc = store_queue_is_paused(c, &s->queue_paused, err);
     s->adopt_known = calloc(s->adopt_count + 1, sizeof *s->adopt_known);
     for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && rc == 0; i++) {
         struct adopted *known = &s->adopt_known[i];
@@ -312,6 +341,8 @@ static void adopt_one(struct supervisor *s, const struct store_run *run, const s
         a->recorded_start = (uint64_t)attempt->start_time;
     }
     a->cancelling = run->cancelling;
+    a->aside = run->aside;
+    a->asks_after_checkpoint = a->aside != ASIDE_NONE && run->source == STORE_UNKNOWN;
     a->total_steps = run->total_steps;
     a->ran_before_ms = run->ran_ms;
     if (run->running_since_ms != STORE_UNKNOWN && clock_wall_ms() > run->running_since_ms)
@@ -360,6 +391,7 @@ static void on_adopt(void *arg, int rc, const struct err *err)
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
     s->started = true;
+    trouble_publish(s);
     supervisor_wake(s);
 }
 

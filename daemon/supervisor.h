@@ -25,6 +25,11 @@ void supervisor_start(struct supervisor *s);
 void supervisor_wake(struct supervisor *s);
 /* The run was marked as cancelling: its worker gets SIGTERM, and SIGKILL after the grace. */
 void supervisor_cancel(struct supervisor *s, int64_t run);
+/* The run was marked: its worker is asked to checkpoint and step aside, without a deadline but the watchdog's.
+ * ASIDE_NONE: the mark was taken back. */
+void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why);
+/* As the store has it: nothing is launched any more, and all workers step aside; or it goes on. */
+void supervisor_pause_queue(struct supervisor *s, bool paused);
 /* No launches, no watching any more; workers go on. Jobs in the store may still end. */
 void supervisor_stop(struct supervisor *s);
 /* After supervisor_stop, when the store has closed. */
@@ -40,6 +45,7 @@ struct supervisor_quarantined {
 };
 
 struct supervisor_usage {
+    bool queue_paused;
     int cpus;
     char trouble[SUPERVISOR_TROUBLE_SIZE]; /* what the queue waits for besides slots; "": nothing */
     int gpu_runs[SCHEDULER_MAX_GPUS];

@@ -106,6 +106,7 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
                 : a->has_end     ? a->end.text
                                  : "",
         .cancelling = run.cancelling,
+        .aside = run.aside != ASIDE_NONE ? run.aside : a->aside,
         .stop = a->stop,
         .hung = a->hung,
         .time_limit_s = a->time_limit_s,

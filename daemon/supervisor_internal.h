@@ -64,7 +64,9 @@ struct supervised {
     int recorded_pid; /* of an adopted one, by the store; 0: none of this boot */
     uint64_t recorded_start, look_at;
     bool cancelling;
+    enum run_aside aside;
     bool asked_to_stop;                              /* SIGTERM was sent */
+    bool asks_after_checkpoint;                      /* an earlier daemon may have sent one */
     bool never_started, launch_failed, launch_waits; /* evidence */
     int64_t keeper_status;                           /* exit status of our own child */
     enum verdict_stop stop;
@@ -127,7 +129,7 @@ struct trouble {
     uv_mutex_t lock; /* for what follows */
     struct trouble_run *runs;
     size_t run_count;
-    bool published_disk, published_worker;
+    bool published_disk, published_worker, published_pause;
 };
 
 struct supervisor {
@@ -138,7 +140,7 @@ struct supervisor {
     uv_timer_t due;  /* the next backoff's end, or the next try after a refusal */
     int handles;     /* of the two, once they close */
     struct trouble trouble;
-    bool started, stopping;
+    bool started, stopping, queue_paused;
     bool deciding, decide_again;
     struct store_job queue_job, adopt_job;
     struct store_queued *queue;
@@ -182,6 +184,7 @@ void watch_alive(struct supervised *a); /* it lives: the handles are set */
 void watch_gone(struct supervised *a);  /* it does not: read the rest, then end it */
 void watch_adopt(struct supervised *a); /* look whether it lives */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why);
+void watch_step_aside(struct supervised *a);
 void watch_tick(struct supervised *a);
 
 /* supervisor_hang.c */

@@ -177,7 +177,7 @@ static void on_prepared(uv_work_t *work, int status)
         fail(a);
         return;
     }
-    if (a->cancelling) {
+    if (a->cancelling || a->aside != ASIDE_NONE) {
         a->never_started = true;
         end_begin(a);
         return;

@@ -37,6 +37,7 @@ void trouble_publish(struct supervisor *s)
     }
     t->published_disk = t->disk_failures > 0;
     t->published_worker = t->worker_failures > 0;
+    t->published_pause = s->queue_paused;
     uv_mutex_unlock(&t->lock);
 }
 
@@ -63,7 +64,8 @@ const char *supervisor_waits_for(struct supervisor *s, int64_t run, enum run_sta
     const char *why = NULL;
     uv_mutex_lock(&t->lock);
     if (state == RUN_QUEUED)
-        why = t->published_disk     ? "disk full: waiting for room"
+        why = t->published_pause    ? run_aside_reason(ASIDE_QUEUE)
+              : t->published_disk   ? "disk full: waiting for room"
               : t->published_worker ? "waiting: worker cannot start"
                                     : NULL;
     for (size_t i = 0; i < t->run_count && run_state_is_active(state) && why == NULL; i++)

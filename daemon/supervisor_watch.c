@@ -111,6 +111,10 @@ static void on_fed(void *arg, int rc, const struct err *err)
         return;
     if (a->news.checkpointed)
         prune_begin(s, a->run);
+    if (a->news.checkpointed && a->asks_after_checkpoint && a->phase == PHASE_ALIVE) {
+        a->asks_after_checkpoint = false;
+        watch_step_aside(a);
+    }
     /* read on while whole records come; a torn last line stays where it is */
     a->torn_end = a->offset == before ? before + (int64_t)a->buffer_size : -1;
     bool more = a->offset != before && journal_waits(a, &size);
@@ -155,6 +159,10 @@ void watch_alive(struct supervised *a)
     supervisor_tick_on(a->supervisor);
     if (a->cancelling)
         watch_stop_worker(a, a->stop);
+    else if (a->asks_after_checkpoint && a->pidfd >= 0) /* a second SIGTERM would end it without one */
+        executor_signal(a->pidfd, SIGUSR1);
+    else if (a->aside != ASIDE_NONE)
+        watch_step_aside(a);
 }
 
 void watch_gone(struct supervised *a)
@@ -218,21 +226,43 @@ void watch_adopt(struct supervised *a)
     watch_gone(a);
 }
 
+static const char *why_word(const struct supervised *a, enum verdict_stop why)
+{
+    switch (why) {
+    case STOP_DIRECTORY_GONE:
+        return "directory_gone";
+    case STOP_HUNG:
+        return "hung";
+    case STOP_TIME_LIMIT:
+        return "time_limit";
+    case STOP_ASIDE:
+        return a->cancelling ? "cancel" : run_aside_word(a->aside);
+    case STOP_NONE:
+        break;
+    }
+    return "cancel";
+}
+
+/* SIGTERM once: a second one would end it without a checkpoint. Who only steps aside has no deadline, for it must not
+ * lose a step; if it hangs, the watchdog gives it one. */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why)
 {
     a->stop = why;
-    if (a->kill_at != 0)
-        return; /* asked already */
-    a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
+    if (a->kill_at == 0 && (why != STOP_ASIDE || a->cancelling))
+        a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
+    if (a->asked_to_stop)
+        return;
     a->asked_to_stop = true;
     log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
-              a->pid,
-              why == STOP_DIRECTORY_GONE ? "directory_gone"
-              : a->cancelling            ? "cancel"
-              : why == STOP_HUNG         ? "hung"
-                                         : "time_limit");
+              a->pid, why_word(a, why));
     if (a->pidfd >= 0)
         executor_signal(a->pidfd, SIGTERM);
+}
+
+void watch_step_aside(struct supervised *a)
+{
+    if (a->aside != ASIDE_NONE && a->stop == STOP_NONE && !a->cancelling)
+        watch_stop_worker(a, STOP_ASIDE);
 }
 
 /* Its worker goes on in a directory that has no name any more: what it writes is lost, and so are its checkpoints. */
@@ -246,7 +276,7 @@ static bool directory_is_gone(const struct supervised *a)
 static void watch_limits(struct supervised *a)
 {
     uint64_t now = now_of(a);
-    if (now >= a->look_at && a->stop == STOP_NONE && !a->cancelling) {
+    if (now >= a->look_at && (a->stop == STOP_NONE || a->stop == STOP_ASIDE) && !a->cancelling) {
         a->look_at = now + LOOK_MS;
         if (directory_is_gone(a)) {
             log_event(LOG_LEVEL_ERROR, "directory_gone", "run=%s attempt=%lld directory=%s", a->id,

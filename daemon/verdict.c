@@ -185,6 +185,11 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
                "there, or begins anew",
                e->directory_gone);
         v.to = RUN_FAILED;
+    } else if ((e->aside != ASIDE_NONE || e->stop == STOP_ASIDE) &&
+               (e->never_started || (e->has_end && e->end_reason == END_STOPPED)) && e->stop != STOP_HUNG &&
+               e->stop != STOP_TIME_LIMIT) {
+        OUTCOME(&v, "stepped aside");
+        REASON(&v, "%s", e->aside != ASIDE_NONE ? run_aside_reason(e->aside) : "resumed while it stepped aside");
     } else if (e->never_started) {
         OUTCOME(&v, "not started");
         REASON(&v, "the daemon ended before it could start the worker");
@@ -209,5 +214,7 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         no_room(e, &v);
     else
         decide_by_exit(e, &v);
+    if (e->aside == ASIDE_PAUSE && v.to == RUN_QUEUED) /* however it ended: it does not go on by itself */
+        v.to = RUN_PAUSED;
     *out = v;
 }

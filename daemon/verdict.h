@@ -18,7 +18,7 @@ enum {
 };
 
 /* Why we asked the worker to stop. */
-enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE, STOP_HUNG };
+enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE, STOP_HUNG, STOP_ASIDE };
 
 struct verdict_evidence {
     bool never_started;         /* no worker was ever there: not the run's fault */
@@ -33,6 +33,7 @@ struct verdict_evidence {
     enum journal_end_reason end_reason;
     const char *text; /* of the end, or of a failed launch; "" */
     bool cancelling;
+    enum run_aside aside; /* why it was asked to step aside */
     enum verdict_stop stop;
     const char *hung; /* with STOP_HUNG: in what, for how long */
     double time_limit_s;

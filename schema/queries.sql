@@ -51,11 +51,27 @@ UPDATE runs
 SET state = ?3,
     reason = ?4,
     ended_ms = CASE WHEN ?6 THEN ?5 END,
-    cancelling = CASE WHEN ?6 THEN 0 ELSE cancelling END
+    cancelling = CASE WHEN ?6 THEN 0 ELSE cancelling END,
+    step_aside = CASE WHEN ?3 IN ('starting', 'running') THEN step_aside ELSE '' END
 WHERE id = ?1 AND state = ?2;
 
 -- name: RUN_SET_CANCELLING
 UPDATE runs SET cancelling = 1 WHERE id = ?1 AND state IN ('starting', 'running') AND cancelling = 0;
+
+-- name: RUN_SET_ASIDE
+UPDATE runs SET step_aside = ?2 WHERE id = ?1 AND state IN ('starting', 'running');
+
+-- name: RUN_MAY_STEP_ASIDE
+SELECT id FROM runs WHERE state IN ('starting', 'running') AND step_aside = '' AND cancelling = 0 ORDER BY id;
+
+-- name: RUN_PAUSED
+SELECT id FROM runs WHERE state = 'paused' ORDER BY id;
+
+-- name: SETTING_GET
+SELECT value FROM settings WHERE name = ?1;
+
+-- name: SETTING_SET
+INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: RUN_SET_BACKOFF
 UPDATE runs

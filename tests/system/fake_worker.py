@@ -51,7 +51,7 @@ class Trainer:
         self.steps, self.every = plan.get("n", 20), plan.get("k", 5)
         self.first = 0 if resume == "none" else int(resume.split("/")[1].split("-")[0])
         self.resume = resume
-        self.asked = False
+        self.asked = self.checkpoints = False
         self.journal = os.open(run / f"attempts/{attempt}/journal", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
     def put(self, **record):
@@ -103,11 +103,17 @@ class Trainer:
         return 0 if reason in ("finished", "stopped") else 1
 
     def on_term(self, *_):
+        if self.asked:  # a second one: at once
+            os._exit(1)
         self.asked = True
+
+    def on_usr1(self, *_):
+        self.checkpoints = True
 
     def main(self):
         plan = self.plan
         signal.signal(signal.SIGTERM, signal.SIG_IGN if plan.get("h") else self.on_term)
+        signal.signal(signal.SIGUSR1, self.on_usr1)
         faulthandler.register(signal.SIGQUIT)
         if plan.get("y") == 2:
             self.hang()
@@ -138,7 +144,8 @@ class Trainer:
                 print("x" * (1024 * plan["l"]), flush=True)
             if step == plan.get("q") and plan.get("y") == 4:
                 self.hang()
-            if step % self.every == 0:
+            if step % self.every == 0 or self.checkpoints:
+                self.checkpoints = False
                 self.checkpoint(step)
             if not (plan.get("y") == 1 and self.attempt > 1):
                 self.misbehave(step)
@@ -154,7 +161,8 @@ class Trainer:
                 if "e" in plan:
                     return self.end(plan["e"], step, "as asked")
             if self.asked:
-                self.checkpoint(step) if step % self.every else None
+                if not (self.run / f"checkpoints/{step}-a{self.attempt}").exists():
+                    self.checkpoint(step)
                 return self.end("stopped", step)
         self.put(kind="eval", step=self.steps, epoch=1.0, tokens=8 * self.steps, split="val", loss=1.5,
                  perplexity=math.exp(1.5), bits_per_byte=2.1, predictions=100, ms=1.0)
@@ -192,7 +200,7 @@ def main():
             code = Trainer(run, attempt, opt["--resume"], read_plan(spec["name"]), limit).main()
         finally:
             os._exit(code)
-    for sig in (signal.SIGTERM, signal.SIGQUIT):
+    for sig in (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(sig, lambda sig, _: os.kill(trainer, sig))
     _, status = os.waitpid(trainer, 0)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

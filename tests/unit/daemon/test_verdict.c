@@ -286,6 +286,46 @@ static void test_hung(void **state)
     assert_int_equal(decide(e).to, RUN_FINISHED);
 }
 
+/* Who steps aside as asked loses nothing and is not blamed; who is paused stays so however the attempt ended. */
+static void test_steps_aside(void **state)
+{
+    (void)state;
+    for (int why = ASIDE_PAUSE; why < RUN_ASIDES; why++) {
+        struct verdict_evidence e = ended(END_STOPPED);
+        e.aside = (enum run_aside)why;
+        e.stop = STOP_ASIDE;
+        e.no_progress = 3;
+        e.resume_step = e.last_step; /* no step was done */
+        struct verdict v = decide(e);
+        enum run_state waits = why == ASIDE_PAUSE ? RUN_PAUSED : RUN_QUEUED;
+        assert_int_equal(v.to, waits);
+        assert_int_equal(v.no_progress, 3);
+        assert_int_equal(v.backoff_ms, 0);
+        assert_string_equal(v.reason, run_aside_reason((enum run_aside)why));
+        e.stop = STOP_NONE; /* asked by an earlier daemon */
+        assert_int_equal(decide(e).to, waits);
+        e = (struct verdict_evidence){.never_started = true, .aside = (enum run_aside)why};
+        assert_int_equal(decide(e).to, waits);
+        e = (struct verdict_evidence){.aside = (enum run_aside)why}; /* killed over it */
+        assert_int_equal(decide(e).to, waits);
+        assert_string_equal(decide(e).outcome, "lost");
+        e = ended(END_FINISHED);
+        e.aside = (enum run_aside)why;
+        assert_int_equal(decide(e).to, RUN_FINISHED);
+        e = ended(END_BAD_DATA);
+        e.aside = (enum run_aside)why;
+        assert_int_equal(decide(e).to, RUN_FAILED);
+        e = ended(END_STOPPED);
+        e.aside = (enum run_aside)why;
+        e.cancelling = true;
+        assert_int_equal(decide(e).to, RUN_CANCELLED);
+    }
+    struct verdict_evidence back = ended(END_STOPPED); /* resumed before it had ended */
+    back.stop = STOP_ASIDE;
+    assert_int_equal(decide(back).to, RUN_QUEUED);
+    assert_string_equal(decide(back).outcome, "stepped aside");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_gpu_memory),
         cmocka_unit_test(test_directory_gone),
         cmocka_unit_test(test_hung),
+        cmocka_unit_test(test_steps_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

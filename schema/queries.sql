@@ -62,7 +62,7 @@ UPDATE runs SET cancelling = 1 WHERE id = ?1 AND state IN ('starting', 'running'
 UPDATE runs SET step_aside = ?2 WHERE id = ?1 AND state IN ('starting', 'running');
 
 -- name: RUN_MAY_STEP_ASIDE
-SELECT id FROM runs WHERE state IN ('starting', 'running') AND step_aside = '' AND cancelling = 0 ORDER BY id;
+SELECT id FROM runs WHERE state IN ('starting', 'running') AND step_aside = '' AND cancelling = 0;
 
 -- name: RUN_PAUSED
 SELECT id FROM runs WHERE state = 'paused' ORDER BY id;

@@ -48,6 +48,8 @@ static void print_head(const cJSON *run)
         print_safe(reason);
     }
     putchar('\n');
+    if (run_number(run, "priority") != 0 && !isnan(run_number(run, "priority")))
+        printf("priority  %.0f\n", run_number(run, "priority"));
     const cJSON *tag, *tags = cJSON_GetObjectItemCaseSensitive(run, "tags");
     if (cJSON_GetArraySize(tags)) {
         fputs("tags      ", stdout);

@@ -11,6 +11,7 @@ extern const struct verb verb_import;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
 extern const struct verb verb_pause;
+extern const struct verb verb_priority;
 extern const struct verb verb_resume;
 extern const struct verb verb_retry;
 extern const struct verb verb_sample;
@@ -34,6 +35,7 @@ const struct verb *const verbs[] = {
     &verb_sample,
     &verb_pause,
     &verb_resume,
+    &verb_priority,
     &verb_cancel,
     &verb_retry,
     &verb_import,

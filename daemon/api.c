@@ -194,6 +194,7 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
         jsonw_string(w, "source", source);
     }
     jsonw_string(w, "state", run_state_word(r->state));
+    jsonw_int(w, "priority", r->priority);
     jsonw_string(w, "reason", waits != NULL ? waits : r->reason);
     jsonw_int(w, "attempts", r->attempts);
     api_store_int(w, "step", r->step);

@@ -124,6 +124,7 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
         .spec = m->specs[i],
         .spec_hash = m->hashes[i],
         .data = s->data.name,
+        .priority = m->request.priority,
         .cpus = s->resources.cpus,
         .gpus = s->resources.gpus,
         .gpu_memory = s->resources.gpu_memory,

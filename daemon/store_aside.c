@@ -67,6 +67,24 @@ int store_run_step_aside(struct store_conn *c, int64_t id, enum run_aside why, c
     return rc;
 }
 
+int store_run_set_priority(struct store_conn *c, int64_t id, int64_t priority, int64_t now_ms, struct err *err)
+{
+    struct store_run r;
+    char text[64];
+    int rc = store_run_get(c, id, &r, err);
+    if (rc)
+        return rc;
+    snprintf(text, sizeof text, "%" PRId64 ", before %" PRId64, priority, r.priority);
+    if (run_state_is_final(r.state))
+        rc = err_set(err, ERR_CONFLICT, "run %s is %s already", r.id_text, run_state_word(r.state));
+    else if (r.priority != priority)
+        rc = sql_run_one(c, QUERY_RUN_SET_PRIORITY, SQL_VALUES(SQL_INT(id), SQL_INT(priority)), err);
+    if (!rc && r.priority != priority)
+        rc = store_event_add(c, id, 0, "priority", text, now_ms, err);
+    store_run_finish(&r);
+    return rc;
+}
+
 /* --- the whole queue --------------------------------------------------------------------------------------------- */
 
 #define PAUSED "queue_paused" /* value: since when, 0 for not */

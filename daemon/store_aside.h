@@ -18,6 +18,9 @@ int store_run_resume(struct store_conn *c, int64_t id, int64_t now_ms, struct er
 int store_run_step_aside(struct store_conn *c, int64_t id, enum run_aside why, const char *text, int64_t now_ms,
                          struct err *err);
 
+/* Of a run that has not ended, else ERR_CONFLICT. */
+int store_run_set_priority(struct store_conn *c, int64_t id, int64_t priority, int64_t now_ms, struct err *err);
+
 /* Whether the whole queue is paused. */
 int store_queue_is_paused(struct store_conn *c, bool *paused, struct err *err);
 /* Marks the runs that have workers; *asked of them are stopped by the caller. */

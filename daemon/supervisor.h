@@ -28,6 +28,8 @@ void supervisor_cancel(struct supervisor *s, int64_t run);
 /* The run was marked: its worker is asked to checkpoint and step aside, without a deadline but the watchdog's.
  * ASIDE_NONE: the mark was taken back. */
 void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why);
+/* Of a run that works: whom it may be asked to make room for. */
+void supervisor_set_priority(struct supervisor *s, int64_t run, int priority);
 /* As the store has it: nothing is launched any more, and all workers step aside; or it goes on. */
 void supervisor_pause_queue(struct supervisor *s, bool paused);
 /* No launches, no watching any more; workers go on. Jobs in the store may still end. */

@@ -19,6 +19,7 @@ enum {
     LOOK_MS = 1000,    /* between looks whether a run directory is still there */
     STUCK_MS = 5000,   /* after SIGKILL, until a worker that is still there counts as one that cannot be killed */
     QUEUE_LOOK = 1000, /* queued runs that one decision sees */
+    FULL_LOOK = 64,    /* and where no slot is free, so that only who preempts is of interest */
     READ_MAX = 1 << 20
 };
 
@@ -145,6 +146,7 @@ struct supervisor {
     struct store_job queue_job, adopt_job;
     struct store_queued *queue;
     size_t queue_count;
+    int queue_look;
     struct store_run *adopt_runs;
     struct store_attempt *adopt_attempts;
     struct adopted *adopt_known;
@@ -186,6 +188,13 @@ void watch_adopt(struct supervised *a); /* look whether it lives */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why);
 void watch_step_aside(struct supervised *a);
 void watch_tick(struct supervised *a);
+
+/* supervisor_aside.c */
+/* Marks the run in the store, then tells its worker. */
+void aside_begin(struct supervised *a, enum run_aside why, const char *text);
+/* Whether it may be asked to. */
+bool aside_is_possible(const struct supervised *a);
+bool aside_leaves(const struct supervised *a);
 
 /* supervisor_hang.c */
 void hang_watch(struct supervised *a); /* it lives, or was adopted alive */

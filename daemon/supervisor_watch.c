@@ -109,6 +109,8 @@ static void on_fed(void *arg, int rc, const struct err *err)
         stream_step(s->bakad->streams, a->run, &a->news.last, a->total_steps);
     if (s->stopping)
         return;
+    if (a->news.started)
+        supervisor_wake(s); /* it may make room now */
     if (a->news.checkpointed)
         prune_begin(s, a->run);
     if (a->news.checkpointed && a->asks_after_checkpoint && a->phase == PHASE_ALIVE) {

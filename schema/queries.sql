@@ -67,6 +67,9 @@ SELECT id FROM runs WHERE state IN ('starting', 'running') AND step_aside = '' A
 -- name: RUN_PAUSED
 SELECT id FROM runs WHERE state = 'paused' ORDER BY id;
 
+-- name: RUN_SET_PRIORITY
+UPDATE runs SET priority = ?2 WHERE id = ?1;
+
 -- name: SETTING_GET
 SELECT value FROM settings WHERE name = ?1;
 
@@ -140,7 +143,7 @@ SELECT * FROM attempt_row WHERE run = ?1 ORDER BY n;
 SELECT * FROM attempt_row WHERE active = 1 ORDER BY run, n;
 
 -- name: QUEUE
-SELECT id, cpus, gpus, gpu_memory, not_before_ms FROM runs INDEXED BY runs_queue
+SELECT id, cpus, gpus, gpu_memory, not_before_ms, priority, kind <> 'train', no_progress FROM runs INDEXED BY runs_queue
 WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1;
 
 -- checkpoints -----------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ struct supervised {
     size_t checkpoint_count;
     char resume[STORE_PATH_SIZE];
     int64_t resume_step, micro_batch_limit;
+    int64_t checkpoint_bytes; /* of one, by the newest or the plan */
+    int64_t good_checkpoints;
     int lock_fd;
     int launch_rc;
     struct err launch_err;
@@ -96,7 +98,7 @@ struct supervised {
     int64_t drain_to;         /* -1; once it is gone, where its journal ended */
     bool busy;                /* a job of this attempt is in the store */
     uint64_t retry_at;        /* after a failure */
-    bool damage_told;
+    bool damage_told, shortens_log;
     bool no_space; /* the last write of this attempt failed for want of room */
     char *buffer;
     size_t buffer_size;
@@ -125,12 +127,15 @@ struct trouble_run {
 struct trouble {
     unsigned disk_failures, worker_failures; /* in a row; 0: no trouble */
     uint64_t disk_retry_at, worker_retry_at; /* uv_now */
-    bool worker_missing;                     /* by a look, not by a launch that was refused */
+    bool disk_low;
+    int64_t disk_free;
+    uint64_t disk_look_at;
+    bool worker_missing; /* by a look, not by a launch that was refused */
     char worker[768];
     uv_mutex_t lock; /* for what follows */
     struct trouble_run *runs;
     size_t run_count;
-    bool published_disk, published_worker, published_pause;
+    bool published_disk, published_worker, published_pause, published_low;
 };
 
 struct supervisor {
@@ -196,6 +201,15 @@ void aside_begin(struct supervised *a, enum run_aside why, const char *text);
 bool aside_is_possible(const struct supervised *a);
 bool aside_leaves(const struct supervised *a);
 
+/* supervisor_disk.c */
+bool disk_is_low(struct supervisor *s); /* looks */
+void disk_look(struct supervisor *s);   /* now and then: who works steps aside when it is */
+/* ERR_NO_SPACE where the run's checkpoints would not find room. */
+int disk_preflight(struct supervised *a, struct err *err);
+
+/* supervisor_log.c */
+void log_limit(struct supervised *a);
+
 /* supervisor_hang.c */
 void hang_watch(struct supervised *a); /* it lives, or was adopted alive */
 /* What the journal brought, a->news, was taken. `quiet`, here and below: nothing is left to be read. */
@@ -210,6 +224,8 @@ int hang_read_usual(struct store_conn *c, const struct store_run *run, struct wa
 
 /* supervisor_end.c */
 void end_begin(struct supervised *a);
+
+/* supervisor_prune.c */
 void prune_begin(struct supervisor *s, int64_t run);
 
 #endif

@@ -278,6 +278,7 @@ static bool directory_is_gone(const struct supervised *a)
 static void watch_limits(struct supervised *a)
 {
     uint64_t now = now_of(a);
+    log_limit(a);
     if (now >= a->look_at && (a->stop == STOP_NONE || a->stop == STOP_ASIDE) && !a->cancelling) {
         a->look_at = now + LOOK_MS;
         if (directory_is_gone(a)) {

@@ -5,8 +5,8 @@
 
 -- name: RUN_INSERT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, total_steps,
-                  params, flops_per_token)
-VALUES (?1, ?13, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+                  params, flops_per_token, checkpoint_bytes)
+VALUES (?1, ?13, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14);
 
 -- name: RUN_INSERT_IMPORT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms,

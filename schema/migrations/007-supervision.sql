@@ -4,6 +4,8 @@
 ALTER TABLE runs ADD COLUMN step_aside TEXT NOT NULL DEFAULT ''
     CHECK (step_aside IN ('', 'pause', 'queue', 'preempt', 'disk'));
 
+ALTER TABLE runs ADD COLUMN checkpoint_bytes INTEGER; -- by the plan; NULL: not known
+
 -- What was set for the daemon as a whole while it ran.
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
@@ -19,5 +21,5 @@ SELECT id, name, kind, state, reason, spec_hash, data, priority, cpus, gpus, gpu
        (SELECT group_concat(tag) FROM tags WHERE run = runs.id) AS tags, mfu, energy_j, micro_batch,
        micro_batch_limit, skipped_steps, missing_steps,
        (SELECT last_step FROM attempts WHERE run = runs.id AND n = runs.attempts) AS at_step,
-       (SELECT source FROM jobs WHERE run = runs.id) AS source, steps_per_epoch, step_aside
+       (SELECT source FROM jobs WHERE run = runs.id) AS source, steps_per_epoch, step_aside, checkpoint_bytes
 FROM runs;

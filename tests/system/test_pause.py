@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs that step aside and come back: pause and resume, of one run and of the queue."""
+"""Runs that step aside and come back: pause and resume, of one run and of the queue, and higher priorities."""
 import os
 import pathlib
 import signal
@@ -13,7 +13,7 @@ from daemon_case import DaemonCase  # noqa: E402
 from harness import Home, english, wait_until  # noqa: E402
 
 
-class Pause(DaemonCase):
+class Stepping(DaemonCase):
     def no_step_lost(self, run, last):
         """Each attempt goes on where the one before it ended."""
         shown = self.d.get(f"/v1/runs/{run}")
@@ -22,6 +22,8 @@ class Pause(DaemonCase):
         self.assertEqual(self.d.steps(run), list(range(1, last + 1)))
         return shown
 
+
+class Pause(Stepping):
     def test_running_run(self):
         run = self.d.queue("n200.m10.k1000")
         self.d.until_step(run, 5)
@@ -114,6 +116,57 @@ class Pause(DaemonCase):
         for run in runs:
             self.assertEqual(self.no_step_lost(run, 100)["attempts"], 2)
         self.assertFalse(self.d.get("/v1/status")["queue"]["paused"])
+
+
+class Preemption(Stepping):
+    def test_lowest_makes_room(self):
+        low = [self.d.queue("n300.m10.k1000", priority=p) for p in (1, 0)]
+        for run in low:
+            self.d.until_step(run, 5)
+        high = self.d.queue("n40.m10", priority=5)
+        self.assertEqual(self.d.until(high, "finished")["attempts"], 1)
+        shown = self.d.until(low[1], "finished", timeout=60)
+        self.assertEqual(self.d.until(low[0], "finished", timeout=60)["attempts"], 1)
+        self.assertEqual(self.no_step_lost(low[1], 300)["attempts"], 2)
+        self.assertEqual(shown["attempt_list"][0]["outcome"], "stepped aside")
+        self.assertEqual([e["text"] for e in shown["events"] if e["kind"] == "step_aside"],
+                         [f"for {high} of priority 5; this one has 0"])
+        self.assertIn("made room for a run of higher priority", [e["text"] for e in shown["events"]])
+
+    def test_equal_ones_wait_until_raised(self):
+        low = [self.d.queue("n600.m10.k1000") for _ in range(2)]
+        for run in low:
+            self.d.until_step(run, 5)
+        run = self.d.queue("n5")
+        time.sleep(0.5)
+        self.assertEqual((self.d.state(run), [self.d.state(r) for r in low]), ("queued", ["running"] * 2))
+        self.assertEqual(self.d.ctl("priority", run, 3).stdout, f"{run} n5: priority 3\n")
+        self.d.until(run, "finished")
+        self.assertEqual(self.d.get(f"/v1/runs/{run}")["priority"], 3)
+        self.assertIn("3, before 0", [e["text"] for e in self.d.get(f"/v1/runs/{run}")["events"]])
+        for r in low:
+            self.d.post(f"/v1/runs/{r}/cancel")
+            self.d.until(r, "cancelled")
+        self.assertEqual(sorted(self.d.get(f"/v1/runs/{r}")["attempts"] for r in low), [1, 2])
+
+    def test_one_that_fails_at_once_takes_no_turns(self):
+        low = self.d.queue("n400.m10.k1000", spec={"resources": {"cpus": 2}})
+        self.d.until_step(low, 5)
+        self.d.queue("n5.x7.r1.n400", priority=5)
+        self.d.until(low, "finished", timeout=60)
+        self.assertLessEqual(self.no_step_lost(low, 400)["attempts"], 3)
+
+    def test_bad_priorities(self):
+        run = self.d.queue("n9999.m10")
+        for bad in (1001, 1.5, "high", True):
+            self.assertEqual(self.d.queue("n5", priority=bad, expect=400)["path"], "priority")
+            self.assertEqual(self.d.post(f"/v1/runs/{run}/priority", {"priority": bad}, 400)["error"]["path"], "priority")
+        self.d.post(f"/v1/runs/{run}/priority", {"prio": 1}, 400)
+        self.assertEqual(self.d.ctl("priority", run, "many", check=False).returncode, 2)
+        self.assertEqual(self.d.ctl("priority", run, "--", "-7").stdout, f"{run} n9999.m10: priority -7\n")
+        self.d.post(f"/v1/runs/{run}/cancel")
+        self.d.until(run, "cancelled")
+        self.d.post(f"/v1/runs/{run}/priority", {"priority": 1}, 409)
 
 
 class RealWorker(unittest.TestCase):

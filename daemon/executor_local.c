@@ -232,7 +232,7 @@ enum executor_lock executor_look(const char *attempt_dir, struct executor_identi
     close(fd);
     if (n > 0 && text[n - 1] == '\n') {
         text[n] = '\0';
-        if (sscanf(text, "%d %llu", &out->pid, &start) == 2)
+        if (sscanf(text, "%d %llu %39s", &out->pid, &start, out->boot_id) >= 2)
             out->start_time = start;
         else
             out->pid = 0;

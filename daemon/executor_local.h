@@ -44,6 +44,7 @@ enum executor_lock { EXECUTOR_LOCK_ABSENT, EXECUTOR_LOCK_FREE, EXECUTOR_LOCK_HEL
 struct executor_identity {
     int pid; /* 0: the keeper has not written it yet */
     uint64_t start_time;
+    char boot_id[40]; /* "" with pid 0 */
 };
 /* What the lock file of an attempt says. Never blocks for long. */
 enum executor_lock executor_look(const char *attempt_dir, struct executor_identity *out);

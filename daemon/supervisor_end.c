@@ -75,6 +75,17 @@ static bool had_no_room(const struct supervised *a, const struct store_attempt *
            (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_TO_BEGIN;
 }
 
+/* The keeper's own word in its lock, else what was recorded when it was spawned. */
+static bool is_of_earlier_boot(const struct supervised *a, const struct store_attempt *attempt)
+{
+    struct executor_identity identity;
+    char now[40];
+    clock_boot_id(now);
+    executor_look(a->attempt_dir, &identity);
+    const char *then = identity.boot_id[0] != '\0' ? identity.boot_id : attempt->boot_id;
+    return then[0] != '\0' && strcmp(then, now) != 0;
+}
+
 static int run_end(struct store_conn *c, void *arg, struct err *err)
 {
     struct supervised *a = arg;
@@ -97,6 +108,7 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .launch_waits = a->launch_waits,
         .no_room = had_no_room(a, &attempt, &gone),
         .directory_gone = a->stop == STOP_DIRECTORY_GONE || had_directory(a, &attempt) ? a->attempt_dir : NULL,
+        .rebooted = is_of_earlier_boot(a, &attempt),
         .has_exit = has_exit,
         .exit_status = gone.status,
         .exit_signal = gone.signal,

@@ -200,7 +200,7 @@ void watch_adopt(struct supervised *a)
     if (lock == EXECUTOR_LOCK_ABSENT && a->recorded_pid > 0 &&
         clock_process_start(a->recorded_pid) == a->recorded_start) {
         lock = EXECUTOR_LOCK_HELD; /* its directory was taken away, and its worker does not know */
-        identity = (struct executor_identity){a->recorded_pid, a->recorded_start};
+        identity = (struct executor_identity){.pid = a->recorded_pid, .start_time = a->recorded_start};
     }
     if (lock == EXECUTOR_LOCK_HELD && identity.pid > 0) {
         a->pidfd = executor_pidfd(identity.pid, identity.start_time);

@@ -142,9 +142,13 @@ static void no_room(const struct verdict_evidence *e, struct verdict *v)
 
 static void decide_by_exit(const struct verdict_evidence *e, struct verdict *v)
 {
-    if (!e->has_exit) {
+    if (!e->has_exit && e->rebooted) {
+        OUTCOME(v, "reboot");
+        REASON(v, "the machine was started anew while it ran; it resumes");
+        again(e, v);
+    } else if (!e->has_exit) {
         OUTCOME(v, "lost");
-        REASON(v, "the worker is gone without a word (killed with its keeper, or the machine went down)");
+        REASON(v, "the worker is gone without a word (killed with its keeper)");
         again(e, v);
     } else if (e->exit_status < 0 && !is_own_signal(e->exit_signal)) {
         const char *name = sigabbrev_np(e->exit_signal);

@@ -26,6 +26,7 @@ struct verdict_evidence {
     bool launch_waits;          /* for no fault of the run: no room, or no worker program */
     bool no_room;               /* it could not begin, or not say its last word, for want of room on the disk */
     const char *directory_gone; /* the attempt's, deleted or moved under its worker; NULL: it is there */
+    bool rebooted;              /* its keeper was of an earlier boot of the machine */
     bool has_exit;              /* exit.json was written */
     int exit_status;            /* -1: by a signal */
     int exit_signal;

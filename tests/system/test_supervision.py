@@ -172,5 +172,29 @@ class Hung(DaemonCase):
         self.assertEqual((shown["attempts"], self.events(run, "hung")), (1, []))
 
 
+class Reboot(DaemonCase):
+    def test_told_from_a_crash(self):
+        """A machine that went down leaves a lock that nobody holds, of another boot, and no exit.json. As often as it
+        comes at one step, it is no crash."""
+        run = self.d.queue("n60.m10.k10.q25")
+        for attempt in range(1, 5):
+            wait_until("the attempt", lambda: (a := self.d.get(f"/v1/runs/{run}")["attempt_list"]) and
+                       len(a) == attempt and a[-1]["last_step"] >= 25)
+            keeper, trainer = self.d.keeper(run)
+            self.d.kill_daemon()
+            os.kill(keeper, signal.SIGKILL)
+            wait_until("its end", lambda: not pathlib.Path(f"/proc/{trainer}").exists())
+            lock = self.d.path / f"runs/{run}/attempts/{attempt}/lock"
+            self.assertFalse(lock.with_name("exit.json").exists())
+            pid, start, _ = lock.read_text().split()
+            lock.write_text(f"{pid} {start} 11111111-2222-3333-4444-555555555555\n")
+            self.d.start()
+        shown = wait_until("the fifth attempt", lambda: (s := self.d.get(f"/v1/runs/{run}")) and s["attempts"] == 5 and s)
+        self.assertEqual([a["outcome"] for a in shown["attempt_list"][:4]], ["reboot"] * 4)
+        self.assertIn("the machine was started anew while it ran; it resumes", [e["text"] for e in shown["events"]])
+        self.assertEqual(self.d.steps(run)[:25], list(range(1, 26)))
+        self.d.post(f"/v1/runs/{run}/cancel")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -96,6 +96,26 @@ static void test_outside_kills_resume(void **state)
     assert_int_equal(decide(lost).no_progress, 0);
 }
 
+/* Told apart from a lost worker, and no crash however often it comes. */
+static void test_reboot(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = {
+        .rebooted = true, .resume_step = 4, .last_step = 7, .furthest = 7, .crash_step = 7, .crash_count = 2};
+    for (int n = 1; n < VERDICT_MAX_NO_PROGRESS; n++) {
+        struct verdict v = decide(e);
+        assert_int_equal(v.to, RUN_QUEUED);
+        assert_string_equal(v.outcome, "reboot");
+        assert_int_equal(v.crash_count, 2);
+        e.no_progress = v.no_progress;
+    }
+    assert_int_equal(decide(e).to, RUN_FAILED); /* one that takes the machine down each time does not for ever */
+    e.has_exit = true;                          /* it had ended before */
+    e.exit_status = -1;
+    e.exit_signal = SIGSEGV;
+    assert_string_equal(decide(e).outcome, "crashed: SIGSEGV");
+}
+
 static void test_progress(void **state)
 {
     (void)state;
@@ -336,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_never_started),
         cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_reboot),
         cmocka_unit_test(test_waits_for_better),
         cmocka_unit_test(test_gpu_memory),
         cmocka_unit_test(test_directory_gone),

@@ -183,7 +183,7 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
     int rc = store_active(c, &s->adopt_runs, &s->adopt_attempts, &s->adopt_count, err);
     if (rc != 0)
         return rc;
-    rc = store_queue_is_paused(c, &s->queue_paused, err);
+    rc = store_queue_is_paused(c, &s->adopt_paused, err);
     s->adopt_known = calloc(s->adopt_count + 1, sizeof *s->adopt_known);
     for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && rc == 0; i++) {
         struct adopted *known = &s->adopt_known[i];
@@ -269,6 +269,7 @@ static void on_adopt(void *arg, int rc, const struct err *err)
     s->adopt_known = NULL;
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
+    s->queue_paused = s->adopt_paused;
     s->started = true;
     trouble_publish(s);
     supervisor_wake(s);

@@ -82,7 +82,7 @@ static void decision_finish(struct decision *d)
     free(d->room.yields);
 }
 
-static void decision_fill(struct decision *d, struct supervisor *s)
+static void decision_fill(struct decision *d, struct supervisor *s, int64_t now_ms)
 {
     for (struct supervised *a = s->active; a != NULL; a = a->next) { /* the newest first: it loses least */
         struct sched_holding *h = &d->held[d->held_count];
@@ -95,10 +95,12 @@ static void decision_fill(struct decision *d, struct supervisor *s)
         const struct store_queued *q = &s->queue[i];
         if (is_active(s, q->id)) /* its end is recorded, its slots are not free yet */
             continue;
+        /* no wait is that long: the clock was set back since */
+        bool clock_jumped = q->not_before_ms > now_ms + VERDICT_MAX_WAIT_MS;
         /* one whose last attempt came to nothing would make others step aside for nothing, again and again */
         d->jobs[d->job_count++] = (struct sched_job){.id = q->id,
                                                      .demand = {(int)q->cpus, (int)q->gpus, q->gpu_memory},
-                                                     .not_before_ms = q->not_before_ms,
+                                                     .not_before_ms = clock_jumped ? 0 : q->not_before_ms,
                                                      .priority = q->priority,
                                                      .may_preempt = !q->job && q->no_progress == 0};
     }
@@ -136,7 +138,7 @@ static void decide(struct supervisor *s)
         decision_finish(&d);
         return;
     }
-    decision_fill(&d, s);
+    decision_fill(&d, s, now);
     uint64_t patience = 0;
     if (d.job_count == 0)
         trouble_without_queue(s);

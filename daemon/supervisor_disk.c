@@ -19,7 +19,8 @@ static int64_t claims(const struct supervisor *s)
 {
     int64_t bytes = 0;
     for (const struct supervised *a = s->active; a != NULL; a = a->next)
-        bytes += a->checkpoint_bytes;
+        if (a->phase != PHASE_CLAIMING) /* the store's thread is finding it out */
+            bytes += a->checkpoint_bytes;
     return bytes;
 }
 

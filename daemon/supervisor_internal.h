@@ -155,6 +155,7 @@ struct supervisor {
     struct store_run *adopt_runs;
     struct store_attempt *adopt_attempts;
     struct adopted *adopt_known;
+    bool adopt_paused;
     size_t adopt_count;
 };
 

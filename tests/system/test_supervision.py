@@ -4,6 +4,7 @@ import ctypes
 import os
 import pathlib
 import signal
+import sqlite3
 import sys
 import time
 import unittest
@@ -26,7 +27,7 @@ class Hung(DaemonCase):
         return [e for e in self.d.get(f"/v1/runs/{run}")["events"] if e["kind"] == kind]
 
     def test_silence_is_evidenced_killed_and_resumed(self):
-        run = self.d.queue("n40.q12.y1.k5")
+        run = self.d.queue("n40.q12.y1.k5.g0")
         shown = self.d.until(run, "finished", timeout=6 * PATIENCE)
         self.assertEqual(shown["attempts"], 2)
         first = shown["attempt_list"][0]
@@ -35,6 +36,7 @@ class Hung(DaemonCase):
         told = self.events(run, "hung")
         self.assertEqual(len(told), 1)
         self.assertRegex(told[0]["text"], r"^nothing new for \d+ s, the budget of a step after step 12; pid \d+: sleeping")
+        self.assertIn("; GPU at step 0: Xid 0, 64 C, 20480 MiB in use", told[0]["text"])
         self.assertIn("hang", self.log(run))  # its stack: the names of its functions
         back = [e for e in shown["events"] if e.get("from") == "running" and e["to"] == "queued"]
         self.assertRegex(back[0]["text"], "^hung: nothing new for")
@@ -194,6 +196,22 @@ class Reboot(DaemonCase):
         self.assertIn("the machine was started anew while it ran; it resumes", [e["text"] for e in shown["events"]])
         self.assertEqual(self.d.steps(run)[:25], list(range(1, 26)))
         self.d.post(f"/v1/runs/{run}/cancel")
+
+
+class Clock(DaemonCase):
+    def test_set_back(self):
+        """A wait that was recorded before the clock was set back by a day does not last a day."""
+        busy = [self.d.queue("n9999.m10") for _ in range(2)]
+        run = self.d.queue("n5")
+        self.d.kill_daemon()
+        db = sqlite3.connect(self.d.path / "baka.db")
+        with db:
+            db.execute("UPDATE runs SET not_before_ms = ? WHERE id = ?", (int(1000 * (time.time() + 86400)), int(run[1:])))
+        db.close()
+        self.d.start()
+        self.d.post(f"/v1/runs/{busy[0]}/cancel")
+        self.d.until(run, "finished")
+        self.d.post(f"/v1/runs/{busy[1]}/cancel")
 
 
 if __name__ == "__main__":

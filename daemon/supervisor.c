@@ -195,6 +195,14 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
         (void)spec_parse(text, strlen(text), &known->rules, NULL);
         free(text);
     }
+    if (rc != 0) { /* asked again later, from the beginning */
+        store_runs_free(s->adopt_runs, s->adopt_count);
+        store_attempts_free(s->adopt_attempts, s->adopt_count);
+        free(s->adopt_known);
+        s->adopt_runs = NULL;
+        s->adopt_attempts = NULL;
+        s->adopt_known = NULL;
+    }
     return rc;
 }
 

@@ -70,8 +70,8 @@ class Pause(Stepping):
     def test_daemon_killed_while_a_run_steps_aside(self):
         """The next one knows what was asked, and a second signal costs no step."""
         for asked_first in (True, False):
-            run = self.d.queue("n300.m40.k1000")
-            self.d.until_step(run, 3)
+            run = self.d.queue("n10.m600.k1000")  # long steps: it is still in one when the next daemon finds it
+            self.d.until_step(run, 2)
             self.d.post(f"/v1/runs/{run}/pause") if asked_first else None
             self.d.kill_daemon()
             if not asked_first:  # the request was recorded, and no signal sent
@@ -82,7 +82,7 @@ class Pause(Stepping):
             self.d.until(run, "paused")
             self.d.post(f"/v1/runs/{run}/resume")
             self.d.until(run, "finished")
-            self.no_step_lost(run, 300)
+            self.no_step_lost(run, 10)
 
     def test_killed_over_it(self):
         run = self.d.queue("n9999.m10.h1")

@@ -203,6 +203,8 @@ class Clock(DaemonCase):
         """A wait that was recorded before the clock was set back by a day does not last a day."""
         busy = [self.d.queue("n9999.m10") for _ in range(2)]
         run = self.d.queue("n5")
+        for b in busy:
+            self.d.until_step(b, 1)
         self.d.kill_daemon()
         db = sqlite3.connect(self.d.path / "baka.db")
         with db:

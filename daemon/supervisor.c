@@ -103,6 +103,7 @@ void supervisor_tick_on(struct supervisor *s)
 
 void supervisor_cancel(struct supervisor *s, int64_t run)
 {
+    s->adopt_again = !s->started; /* what was read may be older than the mark */
     for (struct supervised *a = s->active; a != NULL; a = a->next)
         if (a->run == run) {
             a->cancelling = true;
@@ -113,6 +114,7 @@ void supervisor_cancel(struct supervisor *s, int64_t run)
 
 void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why)
 {
+    s->adopt_again = !s->started;
     for (struct supervised *a = s->active; a != NULL; a = a->next) {
         if (a->run != run || a->phase == PHASE_ENDING)
             continue;
@@ -124,6 +126,7 @@ void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why
 
 void supervisor_set_priority(struct supervisor *s, int64_t run, int priority)
 {
+    s->adopt_again = !s->started;
     for (struct supervised *a = s->active; a != NULL; a = a->next)
         if (a->run == run)
             a->holding.priority = priority;
@@ -131,6 +134,7 @@ void supervisor_set_priority(struct supervisor *s, int64_t run, int priority)
 
 void supervisor_pause_queue(struct supervisor *s, bool paused)
 {
+    s->adopt_again = !s->started;
     s->queue_paused = paused;
     trouble_publish(s);
     for (struct supervised *a = s->active, *next; paused && a != NULL; a = next) {
@@ -269,7 +273,8 @@ static void on_adopt(void *arg, int rc, const struct err *err)
             supervisor_wake_in(s, RETRY_MS);
         return;
     }
-    for (size_t i = 0; i < s->adopt_count && !s->stopping; i++)
+    bool again = s->adopt_again && !s->stopping;
+    for (size_t i = 0; i < s->adopt_count && !s->stopping && !again; i++)
         adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_known != NULL ? &s->adopt_known[i] : NULL);
     store_runs_free(s->adopt_runs, s->adopt_count);
     store_attempts_free(s->adopt_attempts, s->adopt_count);
@@ -277,6 +282,11 @@ static void on_adopt(void *arg, int rc, const struct err *err)
     s->adopt_known = NULL;
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
+    if (again) {
+        s->adopt_again = false;
+        supervisor_start(s);
+        return;
+    }
     s->queue_paused = s->adopt_paused;
     s->started = true;
     trouble_publish(s);

@@ -156,6 +156,7 @@ struct supervisor {
     struct store_attempt *adopt_attempts;
     struct adopted *adopt_known;
     bool adopt_paused;
+    bool adopt_again; /* something was asked for while it was being read */
     size_t adopt_count;
 };
 

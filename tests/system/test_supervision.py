@@ -198,6 +198,20 @@ class Reboot(DaemonCase):
         self.d.post(f"/v1/runs/{run}/cancel")
 
 
+class Adoption(DaemonCase):
+    def test_asked_while_it_adopts(self):
+        """A request that is answered in the first moments of a daemon reaches a worker that is adopted just then."""
+        for action, state in (("cancel", "cancelled"), ("pause", "paused")) * 6:
+            run = self.d.queue("n9999.m10.k1000")
+            self.d.until_step(run, 1)
+            self.d.kill_daemon()
+            self.d.start()
+            self.d.post(f"/v1/runs/{run}/{action}")
+            self.d.until(run, state)
+            if action == "pause":
+                self.d.post(f"/v1/runs/{run}/cancel")
+
+
 class Clock(DaemonCase):
     def test_set_back(self):
         """A wait that was recorded before the clock was set back by a day does not last a day."""

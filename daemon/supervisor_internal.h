@@ -16,6 +16,7 @@
 enum {
     TICK_MS = 50,
     RETRY_MS = 1000,   /* after the store refused; the first of a growing patience with a full disk */
+    DEAF_STEPS = 32,   /* begun after it was asked to stop: it has not heard */
     LOOK_MS = 1000,    /* between looks whether a run directory is still there */
     STUCK_MS = 5000,   /* after SIGKILL, until a worker that is still there counts as one that cannot be killed */
     QUEUE_LOOK = 1000, /* queued runs that one decision sees */
@@ -68,8 +69,10 @@ struct supervised {
     uint64_t recorded_start, look_at;
     bool cancelling;
     enum run_aside aside;
-    bool asked_to_stop;                              /* SIGTERM was sent */
-    bool asks_after_checkpoint;                      /* an earlier daemon may have sent one */
+    int64_t asked_step;         /* the newest step a second later: what was under way is done by then */
+    uint64_t asked_at;          /* uv_now */
+    bool asked_to_stop;         /* SIGTERM was sent */
+    bool asks_after_checkpoint; /* an earlier daemon may have sent one */
     bool never_started, launch_failed, launch_waits; /* evidence */
     int64_t keeper_status;                           /* exit status of our own child */
     enum verdict_stop stop;

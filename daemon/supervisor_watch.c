@@ -113,6 +113,16 @@ static void on_fed(void *arg, int rc, const struct err *err)
         supervisor_wake(s); /* it may make room now */
     if (a->news.checkpointed)
         prune_begin(s, a->run);
+    if (a->asked_to_stop && now_of(a) < a->asked_at + LOOK_MS)
+        a->asked_step = a->last_step;
+    if (a->stop == STOP_ASIDE && a->phase == PHASE_ALIVE && !a->cancelling && now_of(a) > a->asked_at + LOOK_MS &&
+        a->last_step - a->asked_step > DEAF_STEPS) { /* no deadline would ever say so: ask again, without a loss */
+        log_event(LOG_LEVEL_WARN, "worker_asked_again", "run=%s attempt=%lld", a->id, (long long)a->attempt);
+        a->stop = STOP_NONE;
+        a->asked_to_stop = false;
+        a->asks_after_checkpoint = true;
+        executor_signal(a->pidfd, SIGUSR1);
+    }
     if (a->news.checkpointed && a->asks_after_checkpoint && a->phase == PHASE_ALIVE) {
         a->asks_after_checkpoint = false;
         watch_step_aside(a);
@@ -255,6 +265,8 @@ void watch_stop_worker(struct supervised *a, enum verdict_stop why)
     if (a->asked_to_stop)
         return;
     a->asked_to_stop = true;
+    a->asked_at = now_of(a);
+    a->asked_step = a->last_step;
     log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
               a->pid, why_word(a, why));
     if (a->pidfd >= 0)

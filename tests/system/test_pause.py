@@ -84,6 +84,17 @@ class Pause(Stepping):
             self.d.until(run, "finished")
             self.no_step_lost(run, 10)
 
+    def test_asked_again(self):
+        """One that goes on as if it had heard nothing is asked for a checkpoint, and told again when it is written."""
+        run = self.d.queue("n400.m10.k1000.i1")
+        self.d.until_step(run, 3)
+        self.d.post(f"/v1/runs/{run}/pause")
+        self.d.until(run, "paused")
+        self.d.post(f"/v1/runs/{run}/resume")
+        self.d.until(run, "finished")
+        self.assertEqual(self.no_step_lost(run, 400)["attempts"], 2)
+        self.assertIn("worker_asked_again", self.d.log_text())
+
     def test_killed_over_it(self):
         run = self.d.queue("n9999.m10.h1")
         self.d.until_step(run, 12)

@@ -23,10 +23,12 @@ static int change_one(struct client *client, const char *ref, const char *action
 
 static void print_change(const cJSON *run)
 {
-    bool waiting = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
+    bool cancels = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling"));
+    bool pauses = strcmp(run_text(run, "stepping_aside"), "pause") == 0;
     printf("%s %s: %s\n", run_text(run, "id"), run_text(run, "name"),
-           !waiting               ? run_text(run, "state")
+           !cancels && !pauses    ? run_text(run, "state")
            : job_view_is_job(run) ? "stops after its batch or token"
+           : pauses && !cancels   ? "pauses after its step and a checkpoint"
                                   : "stops after its step and a checkpoint");
 }
 
@@ -60,4 +62,39 @@ int change_runs(struct cli *cli, const char *action)
         output_json(stdout, answer);
     cJSON_Delete(answer);
     return rc;
+}
+
+static int change_queue(struct cli *cli, const char *action)
+{
+    struct err err = {0};
+    struct client *client;
+    struct client_url url;
+    cJSON *answer = NULL;
+    if (cli_client(cli, &client, &err))
+        return cli_fail(cli, &err);
+    client_url_start(&url, "/v1/queue");
+    client_url_segment(&url, action);
+    int rc = client_post(client, client_url_text(&url), NULL, &answer, &err);
+    client_url_finish(&url);
+    if (rc)
+        return cli_fail(cli, &err);
+    if (cli->json)
+        output_json(stdout, answer);
+    else if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "paused")))
+        printf("the queue is paused; %.0f at work step aside after a checkpoint\n",
+               run_number(answer, "stepping_aside"));
+    else
+        printf("the queue goes on; %.0f paused ones are queued again\n", run_number(answer, "resumed"));
+    cJSON_Delete(answer);
+    return CLI_DONE;
+}
+
+int change_runs_or_queue(struct cli *cli, const char *action)
+{
+    bool all = args_flag(&cli->args, "--all");
+    if (all && cli->args.positional_count > 0)
+        return cli_usage(cli, "--all: is the whole queue; leave the runs out, or --all");
+    if (!all && cli->args.positional_count == 0)
+        return cli_usage(cli, "a run's id or name, or --all, is needed");
+    return all ? change_queue(cli, action) : change_runs(cli, action);
 }

@@ -67,6 +67,8 @@ static const char *state_text(const cJSON *run)
 {
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")))
         return "cancelling";
+    if (strcmp(run_text(run, "stepping_aside"), "pause") == 0)
+        return "pausing";
     return run_text(run, "state");
 }
 

@@ -41,11 +41,15 @@ static void print_head(const cJSON *run)
            output_style(stdout, STYLE_PLAIN));
     if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "cancelling")))
         fputs(", being cancelled", stdout);
+    else if (*run_text(run, "stepping_aside"))
+        fputs(", stepping aside", stdout);
     if (*reason) {
         fputs(": ", stdout);
         print_safe(reason);
     }
     putchar('\n');
+    if (run_number(run, "priority") != 0 && !isnan(run_number(run, "priority")))
+        printf("priority  %.0f\n", run_number(run, "priority"));
     const cJSON *tag, *tags = cJSON_GetObjectItemCaseSensitive(run, "tags");
     if (cJSON_GetArraySize(tags)) {
         fputs("tags      ", stdout);

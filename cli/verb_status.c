@@ -38,8 +38,14 @@ static int run(struct cli *cli)
         printf("pid         %.0f, up %s\n", run_number(status, "pid"),
                run_format_seconds(run_number(status, "uptime_s"), uptime));
         print_slots(cJSON_GetObjectItemCaseSensitive(status, "slots"));
+        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(status, "queue");
+        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(queue, "paused")))
+            puts("queue       paused: nothing starts until `bakactl resume --all`");
         if (*run_text(status, "trouble"))
             printf("waiting     %s\n", run_text(status, "trouble"));
+        const cJSON *stuck;
+        cJSON_ArrayForEach(stuck, cJSON_GetObjectItemCaseSensitive(status, "quarantined"))
+            printf("cannot be killed: %s, %s; its slots stay taken\n", run_text(stuck, "run"), run_text(stuck, "what"));
         printf("runs       ");
         int shown = 0;
         const cJSON *count;

@@ -100,7 +100,7 @@ static int add_options(struct cli *cli, cJSON *body)
 {
     struct err err = {0};
     const char *given;
-    int64_t seeds = 0, runs = 1;
+    int64_t seeds = 0, runs = 1, priority = 0;
     if (assignment_add_sets(cli, body) || add_sweep(cli, body, &runs) || cli_check_name(cli, "--name") ||
         cli_check_tags(cli))
         return CLI_USAGE;
@@ -113,6 +113,10 @@ static int add_options(struct cli *cli, cJSON *body)
                          SUBMISSION_MAX_RUNS);
     if (seeds)
         cJSON_AddNumberToObject(body, "seeds", (double)seeds);
+    if (args_int64(&cli->args, "--priority", PRIORITY_MIN, PRIORITY_MAX, &priority, &err))
+        return cli_usage_err(cli, &err);
+    if (priority != 0)
+        cJSON_AddNumberToObject(body, "priority", (double)priority);
     if ((given = args_value(&cli->args, "--name")))
         cJSON_AddStringToObject(body, "name", given);
     cJSON *tags = cJSON_AddArrayToObject(body, "tags");
@@ -166,6 +170,7 @@ static const struct args_option options[] = {
     {"--seeds", 0, "N", "each of them with N seeds, from train.seed up", false},
     {"--name", 0, "NAME", "name of the run, or the beginning of the names of several", false},
     {"--tag", 0, "TAG", "a word to find the runs by", true},
+    {"--priority", 0, "N", "-1000 to 1000: higher ones first, lower ones make room; default 0", false},
     {"--wait", 0, NULL, "follow the runs until they have ended, and exit as `bakactl wait` does", false},
     {NULL, 0, NULL, NULL, false},
 };
@@ -174,7 +179,7 @@ const struct verb verb_submit = {
     .name = "submit",
     .path = "submit",
     .arguments = "SPEC.json|- [--set PATH=VALUE]... [--sweep PATH=V1,V2]... [--seeds N] [--name NAME] [--tag TAG]... "
-                 "[--wait] [--json]",
+                 "[--priority N] [--wait] [--json]",
     .summary = "queue one experiment, or a sweep of many",
     .help = "SPEC.json holds what differs from the defaults; docs/spec.md lists every\n"
             "field. \"-\" reads standard input. Values are parsed by the type of the field.\n"
@@ -182,7 +187,9 @@ const struct verb verb_submit = {
             "axis once. Runs of a sweep are called NAME-VALUE, or NAME-FIELDVALUE where the\n"
             "value is a number, and several seeds add -sSEED: study-swiglu-s2, study-lr0.001.\n"
             "A name or tag is at most 64 letters, digits, '.', '_' and '-', the first a\n"
-            "letter or digit, and not of the form of an id (b00012). Prints id, name and\n"
+            "letter or digit, and not of the form of an id (b00012). A run of higher priority\n"
+            "starts first, and where no slot is free the lowest of those at work that are\n"
+            "strictly lower checkpoint, step aside and come back later. Prints id, name and\n"
             "state of each run; with --json: {\"runs\":[{\"id\",\"name\",\"state\"}]}.\n"
             "\n"
             "Examples:\n"

@@ -10,6 +10,9 @@ extern const struct verb verb_export;
 extern const struct verb verb_import;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
+extern const struct verb verb_pause;
+extern const struct verb verb_priority;
+extern const struct verb verb_resume;
 extern const struct verb verb_retry;
 extern const struct verb verb_sample;
 extern const struct verb verb_show;
@@ -31,6 +34,9 @@ const struct verb *const verbs[] = {
     &verb_evals,
     &verb_eval,
     &verb_sample,
+    &verb_pause,
+    &verb_resume,
+    &verb_priority,
     &verb_cancel,
     &verb_retry,
     &verb_verify_resume,

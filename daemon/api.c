@@ -194,6 +194,7 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
         jsonw_string(w, "source", source);
     }
     jsonw_string(w, "state", run_state_word(r->state));
+    jsonw_int(w, "priority", r->priority);
     jsonw_string(w, "reason", waits != NULL ? waits : r->reason);
     jsonw_int(w, "attempts", r->attempts);
     api_store_int(w, "step", r->step);
@@ -226,6 +227,7 @@ void api_run_fields(struct jsonw *w, const struct bakad *b, const struct store_r
     jsonw_int(w, "skipped_steps", r->skipped_steps);
     jsonw_int(w, "missing_steps", r->missing_steps);
     jsonw_bool(w, "cancelling", r->cancelling);
+    jsonw_string(w, "stepping_aside", r->aside != ASIDE_NONE ? run_aside_word(r->aside) : NULL);
 }
 
 void api_quality_fields(struct jsonw *w, const struct store_quality *q)

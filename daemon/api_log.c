@@ -28,6 +28,8 @@ static int read_page(const char *path, long long *offset, char **out, size_t *si
         return err_set_errno(err, errno, "%s", path);
     if (fd < 0 || fstat(fd, &st) != 0)
         st.st_size = 0;
+    if (*offset > st.st_size) /* it was shortened */
+        *offset = 0;
     if (*offset < 0)
         *offset = st.st_size + *offset > 0 ? st.st_size + *offset : 0;
 

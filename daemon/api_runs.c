@@ -1,11 +1,9 @@
-/* api_runs.c: GET /v1/runs and /v1/runs/REF, POST cancel and retry. */
+/* api_runs.c: GET /v1/runs and /v1/runs/REF. */
 #include "daemon/api.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/store_attempt.h"
-#include "daemon/stream.h"
-#include "daemon/supervisor.h"
 
 enum { EVENTS_SHOWN = 200 };
 
@@ -255,86 +253,8 @@ static void handle_detail(struct bakad *b, struct http_request *r)
     api_call_read(call);
 }
 
-struct change {
-    int64_t id;
-    enum run_state state; /* after a cancel */
-};
-
-static int answer_run(struct store_conn *c, struct api_call *call, int64_t id, struct err *err)
-{
-    struct store_run run;
-    int rc = store_run_get(c, id, &run, err);
-    if (rc != 0)
-        return rc;
-    api_run_object(&call->out, NULL, call->bakad, &run, call->now_ms);
-    store_run_finish(&run);
-    return 0;
-}
-
-static int run_cancel(struct store_conn *c, struct api_call *call, struct err *err)
-{
-    struct change *change = call->arg;
-    int rc = store_resolve(c, call->ref, &change->id, err);
-    if (rc == 0)
-        rc = store_run_cancel(c, change->id, call->now_ms, &change->state, err);
-    if (rc == 0)
-        rc = answer_run(c, call, change->id, err);
-    return rc;
-}
-
-static void after_cancel(struct api_call *call)
-{
-    const struct change *change = call->arg;
-    stream_run_changed(call->bakad->streams, change->id);
-    if (change->state == RUN_STARTING || change->state == RUN_RUNNING)
-        supervisor_cancel(call->bakad->supervisor, change->id);
-    supervisor_wake(call->bakad->supervisor);
-}
-
-static int run_retry(struct store_conn *c, struct api_call *call, struct err *err)
-{
-    struct change *change = call->arg;
-    int rc = store_resolve(c, call->ref, &change->id, err);
-    if (rc == 0)
-        rc = store_run_retry(c, change->id, call->now_ms, err);
-    if (rc == 0)
-        rc = answer_run(c, call, change->id, err);
-    return rc;
-}
-
-static void after_retry(struct api_call *call)
-{
-    const struct change *change = call->arg;
-    stream_run_changed(call->bakad->streams, change->id);
-    supervisor_wake(call->bakad->supervisor);
-}
-
-static void handle_change(struct bakad *b, struct http_request *r,
-                          int (*run)(struct store_conn *c, struct api_call *call, struct err *err),
-                          void (*after)(struct api_call *call))
-{
-    struct api_call *call = api_call_create(b, r, &(struct change){0}, sizeof(struct change));
-    if (call == NULL)
-        return;
-    call->run = run;
-    call->after = after;
-    api_call_write(call);
-}
-
-static void handle_cancel(struct bakad *b, struct http_request *r)
-{
-    handle_change(b, r, run_cancel, after_cancel);
-}
-
-static void handle_retry(struct bakad *b, struct http_request *r)
-{
-    handle_change(b, r, run_retry, after_retry);
-}
-
 const struct http_route api_runs_routes[] = {
     {.method = "GET", .path = "/v1/runs", .query = "state tag ref cursor limit", .handle = handle_list},
     {.method = "GET", .path = "/v1/runs/@", .handle = handle_detail},
-    {.method = "POST", .path = "/v1/runs/@/cancel", .max_body = 1024, .handle = handle_cancel},
-    {.method = "POST", .path = "/v1/runs/@/retry", .max_body = 1024, .handle = handle_retry},
     {.method = NULL},
 };

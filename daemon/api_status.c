@@ -38,6 +38,21 @@ static int run(struct store_conn *c, struct api_call *call, struct err *err)
     jsonw_end_array(w);
     jsonw_end_object(w);
     jsonw_string(w, "trouble", usage->trouble[0] != '\0' ? usage->trouble : NULL);
+    jsonw_begin_object(w, "queue");
+    jsonw_bool(w, "paused", usage->queue_paused);
+    jsonw_end_object(w);
+    jsonw_begin_array(w, "quarantined");
+    for (int i = 0; i < usage->quarantined_count; i++) {
+        char id[STORE_ID_SIZE];
+        store_id_text(usage->quarantined[i].run, id);
+        jsonw_begin_object(w, NULL);
+        jsonw_string(w, "run", id);
+        jsonw_int(w, "attempt", usage->quarantined[i].attempt);
+        jsonw_int(w, "pid", usage->quarantined[i].pid);
+        jsonw_string(w, "what", usage->quarantined[i].what);
+        jsonw_end_object(w);
+    }
+    jsonw_end_array(w);
     jsonw_begin_object(w, "runs");
     for (int s = 0; s < RUN_STATES; s++)
         jsonw_int(w, run_state_word((enum run_state)s), counts[s]);

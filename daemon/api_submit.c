@@ -111,6 +111,7 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
         return rc;
     int64_t params = plan.params;
     double flops = plan.flops_per_token;
+    int64_t checkpoint = (int64_t)(plan.bytes.by_class[PLAN_PARAMETERS] + plan.bytes.by_class[PLAN_MOMENTS]);
     plan_finish(&plan);
 
     cJSON *whole = spec_to_json(s);
@@ -124,11 +125,13 @@ static int prepare_run(const struct bakad *b, struct submission *m, size_t i, st
         .spec = m->specs[i],
         .spec_hash = m->hashes[i],
         .data = s->data.name,
+        .priority = m->request.priority,
         .cpus = s->resources.cpus,
         .gpus = s->resources.gpus,
         .gpu_memory = s->resources.gpu_memory,
         .total_steps = STORE_UNKNOWN,
         .params = params,
+        .checkpoint_bytes = checkpoint,
         .flops_per_token = {.known = true, .value = flops},
     };
     return 0;

@@ -44,6 +44,22 @@ static const struct setting settings[] = {
      "seconds that a worker has to checkpoint and end before it is killed (default: 30)"},
     {"keep_checkpoints", "--keep-checkpoints", "BAKA_KEEP_CHECKPOINTS", "N", SETTING_INT, FIELD(keep_checkpoints), 2,
      1000000, "good checkpoints kept of each run (default: 2, the fewest)"},
+    {"keep_best", "--keep-best", "BAKA_KEEP_BEST", "N", SETTING_INT, FIELD(keep_best), 0, 1000000,
+     "and beside them those with the lowest validation loss (default: 0)"},
+    {"keep_every", "--keep-every", "BAKA_KEEP_EVERY", "N", SETTING_INT, FIELD(keep_every), 0, INT_MAX,
+     "and the first one of each N steps (default: 0, none)"},
+    {"disk_low_mib", "--disk-low", "BAKA_DISK_LOW", "MIB", SETTING_INT, FIELD(disk_low_mib), 0, INT_MAX,
+     "below so much free room nothing starts and runs step aside; 0: never (default: 256)"},
+    {"disk_high_mib", "--disk-high", "BAKA_DISK_HIGH", "MIB", SETTING_INT, FIELD(disk_high_mib), 0, INT_MAX,
+     "above it they go on (default: 512)"},
+    {"worker_log_mib", "--worker-log", "BAKA_WORKER_LOG", "MIB", SETTING_INT, FIELD(worker_log_mib), 1, 1048576,
+     "an attempt's log is shortened beyond that (default: 64)"},
+    {"hung_start_s", "--hung-start", "BAKA_HUNG_START", "S", SETTING_INT, FIELD(hung_start_s), 1, 31536000,
+     "seconds that a worker may take to begin before it counts as hung (default: 900)"},
+    {"hung_floor_s", "--hung-floor", "BAKA_HUNG_FLOOR", "S", SETTING_INT, FIELD(hung_floor_s), 1, 31536000,
+     "no step, evaluation or checkpoint counts as hung before (default: 300)"},
+    {"hung_ceiling_s", "--hung-ceiling", "BAKA_HUNG_CEILING", "S", SETTING_INT, FIELD(hung_ceiling_s), 1, 31536000,
+     "and later only if it usually takes a third of that time (default: 21600)"},
 };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
@@ -209,7 +225,16 @@ static int online_cpus(void)
 
 int config_load(int argc, char *const *argv, char *(*environment)(const char *), struct config *out, struct err *err)
 {
-    struct config c = {.action = CONFIG_RUN, .log_level = LOG_LEVEL_INFO, .cancel_grace_s = 30, .keep_checkpoints = 2};
+    struct config c = {.action = CONFIG_RUN,
+                       .log_level = LOG_LEVEL_INFO,
+                       .cancel_grace_s = 30,
+                       .keep_checkpoints = 2,
+                       .disk_low_mib = 256,
+                       .disk_high_mib = 512,
+                       .worker_log_mib = 64,
+                       .hung_start_s = 900,
+                       .hung_floor_s = 300,
+                       .hung_ceiling_s = 21600};
     const char *given[SETTINGS] = {NULL};
     const char *variables[SETTINGS];
     int rc = read_arguments(argc, argv, given, &c.action, err);

@@ -19,8 +19,12 @@ struct config {
     char worker[PATH_SIZE]; /* "": the baka-worker beside bakad */
     int cpu_slots;
     enum log_level log_level;
-    int cancel_grace_s;   /* from SIGTERM to SIGKILL */
-    int keep_checkpoints; /* good generations of a run that pruning leaves */
+    int cancel_grace_s;        /* from SIGTERM to SIGKILL */
+    int keep_checkpoints;      /* good generations of a run that pruning leaves */
+    int keep_best, keep_every; /* and beside them: by validation loss, and one of each so many steps */
+    int disk_low_mib, disk_high_mib;
+    int worker_log_mib;
+    int hung_start_s, hung_floor_s, hung_ceiling_s; /* daemon/watchdog.h */
 };
 
 enum { CONFIG_MAX_FILE_BYTES = 64 << 10 };

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/process.h"
 
 enum { EXIT_MAX_BYTES = 4096, LOCK_FD = 3 };
 
@@ -230,7 +232,7 @@ enum executor_lock executor_look(const char *attempt_dir, struct executor_identi
     close(fd);
     if (n > 0 && text[n - 1] == '\n') {
         text[n] = '\0';
-        if (sscanf(text, "%d %llu", &out->pid, &start) == 2)
+        if (sscanf(text, "%d %llu %39s", &out->pid, &start, out->boot_id) >= 2)
             out->start_time = start;
         else
             out->pid = 0;
@@ -281,4 +283,25 @@ int executor_pidfd(int pid, uint64_t start_time)
 void executor_signal(int pidfd, int signal)
 {
     (void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+void executor_kill(int keeper_pid, int keeper_pidfd)
+{
+    int child = process_child(keeper_pid);
+    int fd = child > 0 ? (int)syscall(SYS_pidfd_open, child, 0) : -1;
+    /* it was the child before and after the descriptor was made, so the descriptor is its */
+    if (fd >= 0 && process_child(keeper_pid) == child)
+        executor_signal(fd, SIGKILL);
+    if (fd >= 0)
+        close(fd);
+    executor_signal(keeper_pidfd, child > 0 ? SIGCONT : SIGKILL);
+}
+
+void executor_kill_orphan(int pid, uint64_t start_time)
+{
+    int fd = executor_pidfd(pid, start_time);
+    if (fd < 0)
+        return;
+    executor_signal(fd, SIGKILL);
+    close(fd);
 }

@@ -44,6 +44,7 @@ enum executor_lock { EXECUTOR_LOCK_ABSENT, EXECUTOR_LOCK_FREE, EXECUTOR_LOCK_HEL
 struct executor_identity {
     int pid; /* 0: the keeper has not written it yet */
     uint64_t start_time;
+    char boot_id[40]; /* "" with pid 0 */
 };
 /* What the lock file of an attempt says. Never blocks for long. */
 enum executor_lock executor_look(const char *attempt_dir, struct executor_identity *out);
@@ -58,5 +59,10 @@ int executor_read_exit(const char *attempt_dir, struct executor_exit *out, struc
 /* A descriptor for exactly that process: -1 when it is gone or another one has its pid. */
 int executor_pidfd(int pid, uint64_t start_time);
 void executor_signal(int pidfd, int signal);
+/* SIGKILL to the keeper's trainer, so that the keeper, woken if it is stopped, waits for it and writes exit.json; to
+ * the keeper itself where it has none. The keeper lives, and holds the lock, as long as its trainer does. */
+void executor_kill(int keeper_pid, int keeper_pidfd);
+/* SIGKILL to a trainer whose keeper is gone. */
+void executor_kill_orphan(int pid, uint64_t start_time);
 
 #endif

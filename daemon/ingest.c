@@ -5,6 +5,7 @@
 #include "daemon/ingest.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,6 +249,7 @@ static int take_step(struct feed *f, const struct journal_step *s, struct err *e
         f->first_step = s->step;
     f->news->last = *s;
     f->news->steps++;
+    f->news->slowest_step_ms = fmax(f->news->slowest_step_ms, s->ms);
     if (!rc && g->tail_rows + (int64_t)b->n == STORE_CHUNK_STEPS)
         rc = flush_chunk(f, err);
     return rc;
@@ -283,6 +285,7 @@ static int take_start(struct feed *f, const struct journal_start *s, struct err 
     if (rc)
         return rc;
     g->started = f->news->started = true;
+    f->news->start = *s;
     g->resume_step = g->last_step = s->resume_step;
     if (s->resume_step > g->furthest && !g->job) { /* an older journal's last steps */
         f->lost = true;
@@ -308,6 +311,8 @@ static int take_eval(struct feed *f, const struct journal_eval *e, struct err *e
     if (rc)
         return rc;
     f->news->evaluated = true;
+    f->news->evaluated_step = e->step;
+    f->news->evaluation_ms = e->ms;
     f->has_val |= strcmp(e->split, "val") == 0;
     return sql_run(f->c, QUERY_EVAL_INSERT,
                    SQL_VALUES(SQL_INT(g->run), SQL_INT(e->step), SQL_TEXT(e->split), SQL_INT(g->attempt),
@@ -333,6 +338,8 @@ static int take_checkpoint(struct feed *f, const struct journal_checkpoint *k, s
     if (rc)
         return rc;
     f->news->checkpointed = true;
+    f->news->checkpointed_step = k->step;
+    f->news->checkpoint_ms = k->ms;
     return sql_run(
         f->c, QUERY_CHECKPOINT_INSERT,
         SQL_VALUES(SQL_INT(f->g->run), SQL_INT(k->step), SQL_INT(f->g->attempt), SQL_TEXT(k->path), SQL_INT(k->bytes)),

@@ -41,7 +41,11 @@ struct ingest_news {
     struct journal_end end;                                /* when ended */
     int64_t steps;                                         /* in this call */
     struct journal_step last;                              /* when steps > 0 */
-    int64_t nondeterminism;                                /* steps found in this call */
+    double slowest_step_ms;                                /* of them */
+    struct journal_start start;                            /* when started */
+    int64_t evaluated_step, checkpointed_step;             /* when evaluated, checkpointed: the newest */
+    double evaluation_ms, checkpoint_ms;
+    int64_t nondeterminism; /* steps found in this call */
 };
 enum { INGEST_BUFFER_BYTES = 1 << 20 }; /* a good size to read; any above JOURNAL_LINE_MAX works */
 

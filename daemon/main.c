@@ -37,6 +37,7 @@ enum { GIVE_UP_MS = 5000, EXIT_CANNOT_SERVE = 1, EXIT_USAGE = 2 };
 static const struct http_route *const tables[] = {
     api_status_routes,
     api_runs_routes,
+    api_change_routes,
     api_submit_routes,
     api_jobs_routes,
     api_steps_routes,

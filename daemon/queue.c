@@ -14,11 +14,12 @@ static const struct {
     unsigned kind;
     unsigned next;
 } states[RUN_STATES] = {
-    [RUN_QUEUED] = {"queued", 0, BIT(RUN_STARTING) | BIT(RUN_BLOCKED) | BIT(RUN_FAILED) | BIT(RUN_CANCELLED)},
+    [RUN_QUEUED] = {"queued", 0,
+                    BIT(RUN_STARTING) | BIT(RUN_BLOCKED) | BIT(RUN_PAUSED) | BIT(RUN_FAILED) | BIT(RUN_CANCELLED)},
     [RUN_BLOCKED] = {"blocked", 0, BIT(RUN_QUEUED) | BIT(RUN_CANCELLED)},
     [RUN_STARTING] = {"starting", ACTIVE,
-                      BIT(RUN_RUNNING) | BIT(RUN_QUEUED) | BIT(RUN_FINISHED) | BIT(RUN_STOPPED) | BIT(RUN_FAILED) |
-                          BIT(RUN_DIVERGED) | BIT(RUN_CANCELLED)},
+                      BIT(RUN_RUNNING) | BIT(RUN_QUEUED) | BIT(RUN_PAUSED) | BIT(RUN_FINISHED) | BIT(RUN_STOPPED) |
+                          BIT(RUN_FAILED) | BIT(RUN_DIVERGED) | BIT(RUN_CANCELLED)},
     [RUN_RUNNING] = {"running", ACTIVE,
                      BIT(RUN_QUEUED) | BIT(RUN_PAUSED) | BIT(RUN_FINISHED) | BIT(RUN_STOPPED) | BIT(RUN_FAILED) |
                          BIT(RUN_DIVERGED) | BIT(RUN_CANCELLED)},
@@ -67,4 +68,36 @@ bool run_state_is_final(enum run_state state)
 bool run_state_is_retriable(enum run_state state)
 {
     return run_state_is_final(state) && run_state_may_follow(state, RUN_QUEUED);
+}
+
+static const struct {
+    const char *word, *reason;
+} asides[RUN_ASIDES] = {
+    [ASIDE_NONE] = {"", ""},
+    [ASIDE_PAUSE] = {"pause", "paused by request"},
+    [ASIDE_QUEUE] = {"queue", "the queue is paused"},
+    [ASIDE_PREEMPT] = {"preempt", "made room for a run of higher priority"},
+    [ASIDE_DISK] = {"disk", "stepped aside for want of room on the disk"},
+};
+
+const char *run_aside_word(enum run_aside why)
+{
+    assert((unsigned)why < RUN_ASIDES);
+    return asides[why].word;
+}
+
+bool run_aside_parse(const char *word, enum run_aside *out)
+{
+    for (unsigned i = 0; i < RUN_ASIDES; i++)
+        if (strcmp(asides[i].word, word) == 0) {
+            *out = (enum run_aside)i;
+            return true;
+        }
+    return false;
+}
+
+const char *run_aside_reason(enum run_aside why)
+{
+    assert((unsigned)why < RUN_ASIDES);
+    return asides[why].reason;
 }

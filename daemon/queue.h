@@ -3,12 +3,12 @@
  *            submit                    journal `start`
  *   blocked ──────► queued ──► starting ──────────► running ──► finished
  *      ▲ ◄────────── │ ▲ ▲        │                  │ │ │ └──► stopped, diverged, failed, cancelled
- *                    │ │ └────────┴── interrupted ───┘ ▼ │
- *                    │ └──────────────────────────── paused
+ *                    │ │ └────────┴── interrupted ───┘ ▼
+ *                    │ └───────────────────────────► paused
  *                    └──► cancelled, failed          retry: stopped, diverged, failed, cancelled ──► queued
  *
  * `starting` lasts from the claim of an attempt to the journal's `start`; an attempt that ends before its first record
- * leaves `starting` by the same doors as `running`, except paused.
+ * leaves `starting` by the same doors as `running`. A queued run is paused at once.
  */
 #ifndef BAKA_DAEMON_QUEUE_H
 #define BAKA_DAEMON_QUEUE_H
@@ -39,5 +39,18 @@ bool run_state_is_active(enum run_state state);
 bool run_state_is_final(enum run_state state);
 /* `retry` accepts it. */
 bool run_state_is_retriable(enum run_state state);
+
+/* Why a run that has a worker was asked to checkpoint and step aside. */
+enum run_aside {
+    ASIDE_NONE,
+    ASIDE_PAUSE,   /* by request: it becomes paused; after all others it goes back to the queue */
+    ASIDE_QUEUE,   /* the whole queue is paused */
+    ASIDE_PREEMPT, /* for a run of higher priority */
+    ASIDE_DISK,    /* little room is left */
+    RUN_ASIDES
+};
+const char *run_aside_word(enum run_aside why); /* "" for none */
+bool run_aside_parse(const char *word, enum run_aside *out);
+const char *run_aside_reason(enum run_aside why); /* for people */
 
 #endif

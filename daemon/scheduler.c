@@ -100,19 +100,104 @@ static void room_reserve(struct room *room, const struct sched_machine *m, const
             room->gpu_whole[g] = true;
 }
 
+/* --- preemption ----------------------------------------------------------------------------------------------------
+ */
+
+static void room_give(struct room *room, const struct sched_holding *h)
+{
+    room->cpus += h->demand.cpus;
+    for (int g = 0; g < room->gpu_count; g++) {
+        if (!(h->gpu_mask >> g & 1))
+            continue;
+        room->gpu_users[g]--;
+        if (h->demand.gpu_memory_mib == 0)
+            room->gpu_whole[g] = false;
+        else
+            room->gpu_free[g] += h->demand.gpu_memory_mib;
+    }
+}
+
+struct preemption {
+    const struct sched_holding *holdings;
+    size_t holding_count;
+    struct sched_yield *yields;
+    size_t count, max;
+    struct room later; /* what will be free when all who leave have left, less what waiting jobs take of it */
+    bool closed;       /* a job waits for what it may not ask for */
+};
+
+static bool is_asked(const struct preemption *p, size_t holding)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->yields[i].holding == holding)
+            return true;
+    return false;
+}
+
+/* The next to be asked for the job, or holding_count. */
+static size_t lowest(const struct preemption *p, const struct sched_job *job)
+{
+    size_t best = p->holding_count;
+    for (size_t i = 0; i < p->holding_count; i++) {
+        const struct sched_holding *h = &p->holdings[i];
+        if (h->may_yield && !h->leaves && h->priority < job->priority && !is_asked(p, i) &&
+            (best == p->holding_count || h->priority < p->holdings[best].priority))
+            best = i;
+    }
+    return best;
+}
+
+/* Sets aside for a waiting job what will be free; asks as many to leave as that takes, or none. */
+static void preempt_for(struct preemption *p, const struct sched_job *job, size_t job_index)
+{
+    size_t before = p->count, next;
+    uint64_t mask;
+    bool fits = room_fits(&p->later, &job->demand, &mask);
+    while (!fits && job->may_preempt && p->count < p->max && (next = lowest(p, job)) < p->holding_count) {
+        p->yields[p->count++] = (struct sched_yield){next, job_index};
+        room_give(&p->later, &p->holdings[next]);
+        fits = room_fits(&p->later, &job->demand, &mask);
+    }
+    if (!fits) {
+        for (; p->count > before; p->count--)
+            room_take(&p->later, &p->holdings[p->yields[p->count - 1].holding].demand,
+                      p->holdings[p->yields[p->count - 1].holding].gpu_mask);
+        p->closed = true;
+        return;
+    }
+    /* one that was asked early may hold nothing of what it took at last; the highest are spared first */
+    for (size_t i = p->count; i-- > before;) {
+        const struct sched_holding *h = &p->holdings[p->yields[i].holding];
+        room_take(&p->later, &h->demand, h->gpu_mask);
+        if (room_fits(&p->later, &job->demand, &mask)) {
+            p->yields[i] = p->yields[--p->count];
+            continue;
+        }
+        room_give(&p->later, h);
+    }
+    if (room_fits(&p->later, &job->demand, &mask))
+        room_take(&p->later, &job->demand, mask);
+}
+
 struct sched_decision scheduler_decide(const struct sched_machine *m, const struct sched_holding *holdings,
                                        size_t holding_count, const struct sched_job *jobs, size_t job_count,
-                                       int64_t now_ms, struct sched_launch *launches, size_t max_launches)
+                                       int64_t now_ms, const struct sched_room *out)
 {
     struct sched_decision decision = {.next_due_ms = INT64_MAX};
+    struct preemption p = {
+        .holdings = holdings, .holding_count = holding_count, .yields = out->yields, .max = out->max_yields};
     struct room room;
     bool head_waits = false;
 
     room_init(&room, m);
-    for (size_t i = 0; i < holding_count; i++)
+    room_init(&p.later, m);
+    for (size_t i = 0; i < holding_count; i++) {
         room_take(&room, &holdings[i].demand, holdings[i].gpu_mask);
+        if (!holdings[i].leaves)
+            room_take(&p.later, &holdings[i].demand, holdings[i].gpu_mask);
+    }
 
-    for (size_t i = 0; i < job_count && decision.launch_count < max_launches; i++) {
+    for (size_t i = 0; i < job_count && decision.launch_count < out->max_launches; i++) {
         const struct sched_job *job = &jobs[i];
         uint64_t mask;
         if (job->not_before_ms > now_ms) {
@@ -120,18 +205,23 @@ struct sched_decision scheduler_decide(const struct sched_machine *m, const stru
                 decision.next_due_ms = job->not_before_ms;
             continue;
         }
-        if (job->demand.gpus == 0 && job->demand.cpus > room.cpus && head_waits)
+        bool hopeless = job->demand.gpus == 0 && job->demand.cpus > room.cpus && head_waits;
+        if (hopeless && p.closed)
             continue;
         if (scheduler_check(m, &job->demand, NULL) != 0)
             continue;
-        if (!room_fits(&room, &job->demand, &mask)) {
+        if (hopeless || !room_fits(&room, &job->demand, &mask)) {
             if (!head_waits)
                 room_reserve(&room, m, &job->demand);
             head_waits = true;
+            if (!p.closed)
+                preempt_for(&p, job, i);
             continue;
         }
         room_take(&room, &job->demand, mask);
-        launches[decision.launch_count++] = (struct sched_launch){.job = i, .gpu_mask = mask};
+        room_take(&p.later, &job->demand, mask);
+        out->launches[decision.launch_count++] = (struct sched_launch){.job = i, .gpu_mask = mask};
     }
+    decision.yield_count = p.count;
     return decision;
 }

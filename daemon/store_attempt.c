@@ -155,6 +155,9 @@ static int read_queued(sqlite3_stmt *st, void *row, struct err *err)
         .gpus = sqlite3_column_int64(st, 2),
         .gpu_memory = sqlite3_column_int64(st, 3),
         .not_before_ms = sqlite3_column_int64(st, 4),
+        .priority = sqlite3_column_int64(st, 5),
+        .job = sqlite3_column_int64(st, 6) != 0,
+        .no_progress = sqlite3_column_int64(st, 7),
     };
     return 0;
 }

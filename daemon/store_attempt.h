@@ -54,7 +54,8 @@ int store_active(struct store_conn *c, struct store_run **runs, struct store_att
 
 /* Queued runs by priority (highest first), then id. */
 struct store_queued {
-    int64_t id, cpus, gpus, gpu_memory, not_before_ms;
+    int64_t id, cpus, gpus, gpu_memory, not_before_ms, priority, no_progress;
+    bool job;
 };
 int store_queue(struct store_conn *c, int limit, struct store_queued **out, size_t *n, struct err *err);
 

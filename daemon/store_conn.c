@@ -77,6 +77,9 @@ static int migrate(struct store_conn *c, int64_t version, struct err *err)
             store_rollback(c);
         else
             rc = store_commit(c, err);
+        /* else the log would hold the tables as often as migrations change them */
+        if (!rc)
+            rc = execute(c, "PRAGMA wal_checkpoint(TRUNCATE)", err);
     }
     return rc;
 }

@@ -358,6 +358,11 @@ int store_evals(struct store_conn *c, int64_t run, struct store_eval **out, size
     return sql_rows(c, QUERY_EVAL_LIST, SQL_VALUES(SQL_INT(run)), &row, (void **)out, n, err);
 }
 
+int store_eval_longest(struct store_conn *c, int64_t run, int64_t *ms, struct err *err)
+{
+    return sql_get_int(c, QUERY_EVAL_LONGEST, SQL_VALUES(SQL_INT(run)), ms, err);
+}
+
 int store_eval_newest(struct store_conn *c, int64_t run, struct store_quality *out, struct err *err)
 {
     sqlite3_stmt *st;

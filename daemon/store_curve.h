@@ -49,6 +49,8 @@ int store_evals(struct store_conn *c, int64_t run, struct store_eval **out, size
 struct store_quality {
     struct store_real perplexity, bits_per_byte, word_perplexity;
 };
+/* Milliseconds that an evaluation of the run took at most; 0: none is recorded. */
+int store_eval_longest(struct store_conn *c, int64_t run, int64_t *ms, struct err *err);
 int store_eval_newest(struct store_conn *c, int64_t run, struct store_quality *out, struct err *err);
 
 #endif

@@ -123,6 +123,14 @@ int store_row_run(sqlite3_stmt *st, struct store_run *out, struct err *err)
     r.missing_steps = sqlite3_column_int64(st, 43);
     r.at_step = sql_int_known(st, 44);
     r.source = sql_int_known(st, 45);
+    r.steps_per_epoch = sql_int_known(st, 46);
+    r.checkpoint_bytes = sql_int_known(st, 48);
+    const char *aside = or_empty(sqlite3_column_text(st, 47));
+    if (!run_aside_parse(aside, &r.aside)) {
+        int rc = err_set(err, ERR_DAMAGED, "run %lld steps aside for no known reason: %s", (long long)r.id, aside);
+        store_run_finish(&r);
+        return rc;
+    }
     if (!r.reason || !r.tags) {
         store_run_finish(&r);
         return err_set(err, ERR_NO_MEMORY, "out of memory");
@@ -192,7 +200,8 @@ int store_submit(struct store_conn *c, const char *request_id, const struct stor
                      SQL_VALUES(SQL_TEXT(r->name), SQL_TEXT(r->spec), SQL_TEXT(r->spec_hash), SQL_TEXT(r->data),
                                 SQL_INT(r->priority), SQL_INT(r->cpus), SQL_INT(r->gpus), SQL_INT(r->gpu_memory),
                                 SQL_INT(now_ms), SQL_INT_KNOWN(r->total_steps), SQL_INT_KNOWN(r->params),
-                                SQL_REAL_KNOWN(r->flops_per_token), SQL_TEXT(store_kind_word(r->kind))),
+                                SQL_REAL_KNOWN(r->flops_per_token), SQL_TEXT(store_kind_word(r->kind)),
+                                SQL_INT(r->checkpoint_bytes)),
                      err);
         if (rc)
             break;

@@ -38,8 +38,8 @@ struct store_run {
     char *reason; /* "" when there is none */
     char *tags;   /* sorted, joined by ','; "" when there are none */
     int64_t priority, cpus, gpus, gpu_memory /* MiB, 0: whole */;
-    int64_t attempts;                                                               /* claimed so far */
-    int64_t step, total_steps, tokens_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
+    int64_t attempts; /* claimed so far */
+    int64_t step, total_steps, tokens_per_epoch, steps_per_epoch, tokens, params, peak_memory_bytes; /* STORE_UNKNOWN */
     struct store_real epoch, flops_per_token, train_loss /* mean over the last 1/20 epoch */, last_loss, val_loss,
         best_val_loss, tok_s, step_ms, mfu /* the last three over the newest steps of that window */, energy_j;
     int64_t created_ms, started_ms, ended_ms; /* STORE_UNKNOWN */
@@ -50,6 +50,8 @@ struct store_run {
     int64_t at_step; /* of the newest attempt, which may be behind `step`; STORE_UNKNOWN */
     int64_t source;  /* of a job: the run whose model it is; STORE_UNKNOWN */
     bool cancelling;
+    enum run_aside aside;     /* asked to step aside */
+    int64_t checkpoint_bytes; /* by the plan; STORE_UNKNOWN */
     /* the supervisor's */
     int64_t not_before_ms, no_progress /* attempts in a row */, crash_step, crash_count;
     int64_t micro_batch, micro_batch_limit; /* of the newest start, of the next one; 0: none */
@@ -63,6 +65,7 @@ struct store_new_run {
     const char *name, *spec, *spec_hash, *data; /* spec: JSON text of the whole spec */
     int64_t priority, cpus, gpus, gpu_memory;
     int64_t total_steps, params; /* from the plan; STORE_UNKNOWN */
+    int64_t checkpoint_bytes;    /* the same; 0 of a job, which has none */
     struct store_real flops_per_token;
     enum store_kind kind;
     int64_t source;         /* of a job */

@@ -1,4 +1,4 @@
-/* supervisor.c: the table of active attempts, the decision what to launch, start and stop. See supervisor.h. */
+/* supervisor.c: the table of active attempts, requests, adoption, start and stop. See supervisor.h. */
 #include "daemon/supervisor.h"
 
 #include <stdio.h>
@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "base/spare.h"
 #include "daemon/config.h"
-#include "daemon/nvml.h"
 #include "daemon/store.h"
+#include "daemon/store_aside.h"
+#include "daemon/stream.h"
 #include "daemon/supervisor_internal.h"
 #include "schema/spec.h"
 
@@ -24,7 +25,7 @@ struct supervised *supervised_create(struct supervisor *s, int64_t run)
     a->run = run;
     store_id_text(run, a->id);
     a->lock_fd = a->pidfd = a->journal_fd = -1;
-    a->total_steps = a->source = STORE_UNKNOWN;
+    a->total_steps = a->source = a->torn_end = a->drain_to = STORE_UNKNOWN;
     a->next = s->active;
     a->link = &s->active;
     if (a->next != NULL)
@@ -65,7 +66,7 @@ void supervised_destroy(struct supervised *a)
         a->next->link = a->link;
     if (--s->active_count == 0)
         uv_timer_stop(&s->tick);
-    if (a->no_space)
+    if (a->no_space || a->stuck)
         trouble_publish(s);
     a->handles = a->has_process + a->has_poll;
     if (a->has_process)
@@ -89,6 +90,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
     spare_keep();
+    disk_look(s);
     for (struct supervised *a = s->active, *next; a != NULL; a = next) {
         next = a->next; /* a may end here */
         watch_tick(a);
@@ -101,138 +103,9 @@ void supervisor_tick_on(struct supervisor *s)
         uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* --- what to launch ------------------------------------------------------------------------------------------------
- */
-
-static void on_due(uv_timer_t *timer)
-{
-    struct supervisor *s = timer->data;
-    if (s->started)
-        supervisor_wake(s);
-    else
-        supervisor_start(s); /* what runs could not be read the last time */
-}
-
-void supervisor_wake_in(struct supervisor *s, int64_t ms)
-{
-    uint64_t in = ms < 1 ? 1 : (uint64_t)ms;
-    if (s->stopping)
-        return;
-    if (!uv_is_active((uv_handle_t *)&s->due) || uv_timer_get_due_in(&s->due) > in) /* the earliest of all wishes */
-        uv_timer_start(&s->due, on_due, in, 0);
-}
-
-static int run_queue(struct store_conn *c, void *arg, struct err *err)
-{
-    struct supervisor *s = arg;
-    return store_queue(c, QUEUE_LOOK, &s->queue, &s->queue_count, err);
-}
-
-static void describe_gpus(const struct bakad *b, struct supervised *a)
-{
-    size_t used = 0;
-    for (int g = 0; g < b->machine.gpu_count; g++)
-        if (a->holding.gpu_mask >> g & 1)
-            used += (size_t)snprintf(a->gpu_uuids + used, sizeof a->gpu_uuids - used, "%s%s", used > 0 ? "," : "",
-                                     b->nvml->gpus[g].uuid);
-}
-
-static bool is_active(const struct supervisor *s, int64_t run)
-{
-    for (const struct supervised *a = s->active; a != NULL; a = a->next)
-        if (a->run == run)
-            return true;
-    return false;
-}
-
-static void decide(struct supervisor *s)
-{
-    struct sched_holding *held = calloc((size_t)s->active_count + 1, sizeof *held);
-    struct sched_job *jobs = calloc(s->queue_count + 1, sizeof *jobs);
-    struct sched_launch *launches = calloc((size_t)s->bakad->machine.cpu_slots + 1, sizeof *launches);
-    size_t held_count = 0, job_count = 0;
-    int64_t now = clock_wall_ms();
-    if (held == NULL || jobs == NULL || launches == NULL) {
-        log_event(LOG_LEVEL_WARN, "no_memory", "what=scheduling");
-        supervisor_wake_in(s, RETRY_MS);
-    } else {
-        for (const struct supervised *a = s->active; a != NULL; a = a->next)
-            held[held_count++] = a->holding;
-        for (size_t i = 0; i < s->queue_count; i++) {
-            const struct store_queued *q = &s->queue[i];
-            if (is_active(s, q->id)) /* its end is recorded, its slots are not free yet */
-                continue;
-            jobs[job_count++] = (struct sched_job){
-                .id = q->id, .demand = {(int)q->cpus, (int)q->gpus, q->gpu_memory}, .not_before_ms = q->not_before_ms};
-        }
-        uint64_t patience = 0;
-        if (job_count == 0)
-            trouble_without_queue(s);
-        else
-            patience = trouble_before_launch(s);
-        size_t most = trouble_is_on(s) ? 1 : (size_t)s->bakad->machine.cpu_slots; /* one finds out for all */
-        struct sched_decision d = {.next_due_ms = patience > 0 ? now + (int64_t)patience : INT64_MAX};
-        if (patience == 0)
-            d = scheduler_decide(&s->bakad->machine, held, held_count, jobs, job_count, now, launches, most);
-        for (size_t i = 0; i < d.launch_count; i++) {
-            const struct sched_job *job = &jobs[launches[i].job];
-            struct supervised *a = supervised_create(s, job->id);
-            if (a == NULL) {
-                supervisor_wake_in(s, RETRY_MS);
-                break;
-            }
-            a->holding = (struct sched_holding){job->demand, launches[i].gpu_mask};
-            describe_gpus(s->bakad, a);
-            launch_begin(a);
-        }
-        if (d.next_due_ms != INT64_MAX)
-            supervisor_wake_in(s, d.next_due_ms - now);
-    }
-    free(held);
-    free(jobs);
-    free(launches);
-}
-
-static void on_queue(void *arg, int rc, const struct err *err)
-{
-    struct supervisor *s = arg;
-    s->deciding = false;
-    if (s->stopping) {
-        if (rc == 0)
-            free(s->queue);
-        return;
-    }
-    if (rc != 0) {
-        log_event(LOG_LEVEL_WARN, "queue_unread", "error=\"%s\"", err->message);
-        supervisor_wake_in(s, RETRY_MS);
-    } else {
-        decide(s);
-        free(s->queue);
-    }
-    s->queue = NULL;
-    if (s->decide_again)
-        supervisor_wake(s);
-}
-
-void supervisor_wake(struct supervisor *s)
-{
-    int used = 0;
-    if (!s->started || s->stopping)
-        return;
-    s->decide_again = s->deciding;
-    if (s->deciding)
-        return;
-    for (const struct supervised *a = s->active; a != NULL; a = a->next)
-        used += a->holding.demand.cpus;
-    if (used >= s->bakad->machine.cpu_slots)
-        return; /* every run needs a slot: the next end wakes us */
-    s->deciding = true;
-    s->queue_job = (struct store_job){.run = run_queue, .done = on_queue, .arg = s};
-    store_read(s->bakad->store, &s->queue_job);
-}
-
 void supervisor_cancel(struct supervisor *s, int64_t run)
 {
+    s->adopt_again = !s->started; /* what was read may be older than the mark */
     for (struct supervised *a = s->active; a != NULL; a = a->next)
         if (a->run == run) {
             a->cancelling = true;
@@ -241,14 +114,51 @@ void supervisor_cancel(struct supervisor *s, int64_t run)
         }
 }
 
+void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why)
+{
+    s->adopt_again = !s->started;
+    for (struct supervised *a = s->active; a != NULL; a = a->next) {
+        if (a->run != run || a->phase == PHASE_ENDING)
+            continue;
+        a->aside = why;
+        if (a->phase == PHASE_ALIVE)
+            watch_step_aside(a);
+    }
+}
+
+void supervisor_set_priority(struct supervisor *s, int64_t run, int priority)
+{
+    s->adopt_again = !s->started;
+    for (struct supervised *a = s->active; a != NULL; a = a->next)
+        if (a->run == run)
+            a->holding.priority = priority;
+}
+
+void supervisor_pause_queue(struct supervisor *s, bool paused)
+{
+    s->adopt_again = !s->started;
+    s->queue_paused = paused;
+    trouble_publish(s);
+    for (struct supervised *a = s->active, *next; paused && a != NULL; a = next) {
+        next = a->next;
+        if (a->aside == ASIDE_NONE)
+            supervisor_step_aside(s, a->run, ASIDE_QUEUE);
+        stream_run_changed(s->bakad->streams, a->run);
+    }
+    supervisor_wake(s);
+}
+
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out)
 {
     memset(out, 0, sizeof *out);
+    out->queue_paused = s->queue_paused;
     trouble_say(s, out->trouble);
     for (const struct supervised *a = s->active; a != NULL; a = a->next) {
         out->cpus += a->holding.demand.cpus;
         for (int g = 0; g < SCHEDULER_MAX_GPUS; g++)
             out->gpu_runs[g] += (int)(a->holding.gpu_mask >> g & 1);
+        if (a->stuck && out->quarantined_count < SUPERVISOR_QUARANTINED_MAX)
+            hang_describe(a, &out->quarantined[out->quarantined_count++]);
     }
 }
 
@@ -279,23 +189,32 @@ static int run_adopt(struct store_conn *c, void *arg, struct err *err)
     int rc = store_active(c, &s->adopt_runs, &s->adopt_attempts, &s->adopt_count, err);
     if (rc != 0)
         return rc;
-    s->adopt_limits = calloc(s->adopt_count + 1, sizeof *s->adopt_limits);
-    for (size_t i = 0; i < s->adopt_count && s->adopt_limits != NULL; i++) {
-        struct spec spec;
+    rc = store_queue_is_paused(c, &s->adopt_paused, err);
+    s->adopt_known = calloc(s->adopt_count + 1, sizeof *s->adopt_known);
+    for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && rc == 0; i++) {
+        struct adopted *known = &s->adopt_known[i];
         char *text;
+        rc = hang_read_usual(c, &s->adopt_runs[i], &known->usual, err);
         /* a spec that cannot be read any more has no limit: its worker runs on */
-        if (store_run_spec(c, s->adopt_runs[i].id, &text, NULL) != 0)
+        if (rc != 0 || store_run_spec(c, s->adopt_runs[i].id, &text, NULL) != 0)
             continue;
-        if (spec_parse(text, strlen(text), &spec, NULL) == 0)
-            s->adopt_limits[i] = spec.resources.time;
+        (void)spec_parse(text, strlen(text), &known->rules, NULL);
         free(text);
     }
-    return 0;
+    if (rc != 0) { /* asked again later, from the beginning */
+        store_runs_free(s->adopt_runs, s->adopt_count);
+        store_attempts_free(s->adopt_attempts, s->adopt_count);
+        free(s->adopt_known);
+        s->adopt_runs = NULL;
+        s->adopt_attempts = NULL;
+        s->adopt_known = NULL;
+    }
+    return rc;
 }
 
 /* False when it has to be tried again. */
 static bool adopt_one(struct supervisor *s, const struct store_run *run, const struct store_attempt *attempt,
-                      double time_limit_s)
+                      const struct adopted *known)
 {
     struct err err;
     char boot_id[40];
@@ -303,7 +222,9 @@ static bool adopt_one(struct supervisor *s, const struct store_run *run, const s
     if (a == NULL)
         return false;
     a->attempt = attempt->n;
-    a->holding = (struct sched_holding){{(int)run->cpus, (int)run->gpus, run->gpu_memory}, attempt->gpu_mask};
+    a->holding = (struct sched_holding){.demand = {(int)run->cpus, (int)run->gpus, run->gpu_memory},
+                                        .gpu_mask = attempt->gpu_mask,
+                                        .priority = run->priority};
     a->resume_step = attempt->resume_step;
     memcpy(a->resume, attempt->resume, sizeof a->resume);
     a->offset = attempt->journal_offset;
@@ -313,11 +234,23 @@ static bool adopt_one(struct supervisor *s, const struct store_run *run, const s
         a->recorded_start = (uint64_t)attempt->start_time;
     }
     a->cancelling = run->cancelling;
+    a->aside = run->aside;
+    a->asks_after_checkpoint = a->aside != ASIDE_NONE && run->source == STORE_UNKNOWN;
     a->total_steps = run->total_steps;
     a->ran_before_ms = run->ran_ms;
     if (run->running_since_ms != STORE_UNKNOWN && clock_wall_ms() > run->running_since_ms)
         a->ran_before_ms += clock_wall_ms() - run->running_since_ms;
-    a->time_limit_s = time_limit_s;
+    if (known != NULL) {
+        a->rules = known->rules;
+        a->usual = known->usual;
+        a->time_limit_s = known->rules.resources.time;
+    }
+    a->source = run->source;
+    a->checkpoint_bytes = run->checkpoint_bytes != STORE_UNKNOWN ? run->checkpoint_bytes : 0;
+    a->journal_started = attempt->started;
+    a->last_step = attempt->last_step;
+    a->steps_per_epoch = run->steps_per_epoch;
+    a->tokens_per_epoch = run->tokens_per_epoch;
     if (attempt->end_reason[0] != '\0')
         for (int reason = 0; reason <= END_INTERNAL_ERROR; reason++)
             if (strcmp(journal_end_reason_word((enum journal_end_reason)reason), attempt->end_reason) == 0) {
@@ -344,21 +277,30 @@ static void on_adopt(void *arg, int rc, const struct err *err)
             supervisor_wake_in(s, RETRY_MS);
         return;
     }
-    bool all = s->adopt_limits != NULL || s->adopt_count == 0;
-    for (size_t i = 0; i < s->adopt_count && s->adopt_limits != NULL && !s->stopping; i++)
+    const bool again = s->adopt_again && !s->stopping;
+    bool all = s->adopt_known != NULL || s->adopt_count == 0;
+    for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && !s->stopping && !again; i++)
         if (!is_active(s, s->adopt_runs[i].id)) /* not adopted by an earlier try that had no memory for all */
-            all &= adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], s->adopt_limits[i]);
+            all &= adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], &s->adopt_known[i]);
     store_runs_free(s->adopt_runs, s->adopt_count);
     store_attempts_free(s->adopt_attempts, s->adopt_count);
-    free(s->adopt_limits);
-    s->adopt_limits = NULL;
+    free(s->adopt_known);
+    s->adopt_known = NULL;
     s->adopt_runs = NULL;
     s->adopt_attempts = NULL;
+    if (again) {
+        s->adopt_again = false;
+        supervisor_start(s);
+        return;
+    }
+    s->queue_paused = s->adopt_paused;
     s->started = all;
-    if (all)
+    if (all) {
+        trouble_publish(s);
         supervisor_wake(s);
-    else if (!s->stopping)
+    } else if (!s->stopping) {
         supervisor_wake_in(s, RETRY_MS);
+    }
 }
 
 void supervisor_start(struct supervisor *s)

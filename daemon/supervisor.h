@@ -25,17 +25,34 @@ void supervisor_start(struct supervisor *s);
 void supervisor_wake(struct supervisor *s);
 /* The run was marked as cancelling: its worker gets SIGTERM, and SIGKILL after the grace. */
 void supervisor_cancel(struct supervisor *s, int64_t run);
+/* The run was marked: its worker is asked to checkpoint and step aside, without a deadline but the watchdog's.
+ * ASIDE_NONE: the mark was taken back. */
+void supervisor_step_aside(struct supervisor *s, int64_t run, enum run_aside why);
+/* Of a run that works: whom it may be asked to make room for. */
+void supervisor_set_priority(struct supervisor *s, int64_t run, int priority);
+/* As the store has it: nothing is launched any more, and all workers step aside; or it goes on. */
+void supervisor_pause_queue(struct supervisor *s, bool paused);
 /* No launches, no watching any more; workers go on. Jobs in the store may still end. */
 void supervisor_stop(struct supervisor *s);
 /* After supervisor_stop, when the store has closed. */
 void supervisor_destroy(struct supervisor *s);
 
-enum { SUPERVISOR_TROUBLE_SIZE = 900 };
+enum { SUPERVISOR_TROUBLE_SIZE = 900, SUPERVISOR_QUARANTINED_MAX = 16 };
+
+/* A worker that is still there after SIGKILL; its slots and GPUs stay taken. */
+struct supervisor_quarantined {
+    int64_t run, attempt;
+    int pid; /* the trainer's */
+    char what[320];
+};
 
 struct supervisor_usage {
+    bool queue_paused;
     int cpus;
     char trouble[SUPERVISOR_TROUBLE_SIZE]; /* what the queue waits for besides slots; "": nothing */
     int gpu_runs[SCHEDULER_MAX_GPUS];
+    int quarantined_count; /* the first SUPERVISOR_QUARANTINED_MAX of them */
+    struct supervisor_quarantined quarantined[SUPERVISOR_QUARANTINED_MAX];
 };
 void supervisor_get_usage(const struct supervisor *s, struct supervisor_usage *out);
 /* Any thread, until supervisor_destroy: why the record of the run is behind what really happens, or why no queued run

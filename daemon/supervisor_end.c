@@ -1,5 +1,5 @@
-/* supervisor_end.c: the verdict on an attempt that is gone, recorded with the run's next state in one transaction; and
- * pruning, which bakad alone does: first the mark in the store, then the folder. */
+/* supervisor_end.c: the verdict on an attempt that is gone, recorded with the run's next state in one
+ * transaction. */
 #include "daemon/supervisor_internal.h"
 
 #include <errno.h>
@@ -75,6 +75,17 @@ static bool had_no_room(const struct supervised *a, const struct store_attempt *
            (uint64_t)fs.f_bavail * fs.f_frsize < ROOM_TO_BEGIN;
 }
 
+/* The keeper's own word in its lock, else what was recorded when it was spawned. */
+static bool is_of_earlier_boot(const struct supervised *a, const struct store_attempt *attempt)
+{
+    struct executor_identity identity;
+    char now[40];
+    clock_boot_id(now);
+    executor_look(a->attempt_dir, &identity);
+    const char *then = identity.boot_id[0] != '\0' ? identity.boot_id : attempt->boot_id;
+    return then[0] != '\0' && strcmp(then, now) != 0;
+}
+
 static int run_end(struct store_conn *c, void *arg, struct err *err)
 {
     struct supervised *a = arg;
@@ -97,6 +108,7 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
         .launch_waits = a->launch_waits,
         .no_room = had_no_room(a, &attempt, &gone),
         .directory_gone = a->stop == STOP_DIRECTORY_GONE || had_directory(a, &attempt) ? a->attempt_dir : NULL,
+        .rebooted = is_of_earlier_boot(a, &attempt),
         .has_exit = has_exit,
         .exit_status = gone.status,
         .exit_signal = gone.signal,
@@ -106,7 +118,9 @@ static int run_end(struct store_conn *c, void *arg, struct err *err)
                 : a->has_end     ? a->end.text
                                  : "",
         .cancelling = run.cancelling,
+        .aside = run.aside != ASIDE_NONE ? run.aside : a->aside,
         .stop = a->stop,
+        .hung = a->hung,
         .time_limit_s = a->time_limit_s,
         .resume_step = attempt.resume_step,
         .last_step = attempt.last_step,
@@ -177,102 +191,4 @@ void end_begin(struct supervised *a)
     a->busy = true;
     a->job = (struct store_job){.run = run_end, .done = on_ended, .arg = a};
     store_write(a->supervisor->bakad->store, &a->job);
-}
-
-/* --- pruning -------------------------------------------------------------------------------------------------------
- */
-
-struct prune {
-    struct bakad *bakad;
-    int64_t run;
-    int keep;
-    char run_dir[PATH_SIZE];
-    size_t count;
-    char (*paths)[STORE_PATH_SIZE];
-    struct store_job job;
-    uv_work_t work;
-};
-
-static void prune_free(struct prune *p)
-{
-    free(p->paths);
-    free(p);
-}
-
-static int run_prune(struct store_conn *c, void *arg, struct err *err)
-{
-    struct prune *p = arg;
-    struct store_checkpoint *all;
-    size_t n;
-    int good = 0;
-    int rc = store_checkpoints(c, p->run, &all, &n, err);
-    if (rc != 0)
-        return rc;
-    p->count = 0;
-    p->paths = calloc(n + 1, sizeof *p->paths);
-    if (p->paths == NULL)
-        rc = err_set(err, ERR_NO_MEMORY, "out of memory");
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        bool pinned = false;
-        if (all[i].mark != CHECKPOINT_GOOD || ++good <= p->keep)
-            continue;
-        rc = store_job_is_pinned(c, p->run, all[i].path, &pinned, err);
-        if (rc != 0 || pinned)
-            continue;
-        rc = store_checkpoint_set_mark(c, p->run, all[i].path, CHECKPOINT_PRUNED, err);
-        memcpy(p->paths[p->count++], all[i].path, STORE_PATH_SIZE);
-    }
-    free(all);
-    return rc;
-}
-
-static void on_remove(uv_work_t *work)
-{
-    struct prune *p = work->data;
-    char path[PATH_SIZE];
-    struct err err;
-    for (size_t i = 0; i < p->count; i++)
-        if (path_format(path, &err, "%s/%s", p->run_dir, p->paths[i]) != 0 || file_remove_tree(path, &err) != 0)
-            log_event(LOG_LEVEL_WARN, "prune_failed", "error=\"%s\"", err.message);
-}
-
-static void on_removed(uv_work_t *work, int status)
-{
-    struct prune *p = work->data;
-    struct bakad *b = p->bakad;
-    (void)status; /* what stays is cleared before the next launch */
-    prune_free(p);
-    bakad_leave(b);
-}
-
-static void on_marked(void *arg, int rc, const struct err *err)
-{
-    struct prune *p = arg;
-    if (rc != 0)
-        log_event(LOG_LEVEL_WARN, "prune_failed", "error=\"%s\"", err->message);
-    if (rc != 0 || p->count == 0 || p->bakad->stopping) {
-        prune_free(p);
-        return;
-    }
-    p->work.data = p;
-    bakad_enter(p->bakad);
-    uv_queue_work(p->bakad->loop, &p->work, on_remove, on_removed);
-}
-
-void prune_begin(struct supervisor *s, int64_t run)
-{
-    struct prune *p = calloc(1, sizeof *p);
-    char id[STORE_ID_SIZE];
-    if (p == NULL)
-        return; /* the next checkpoint asks again */
-    p->bakad = s->bakad;
-    p->run = run;
-    p->keep = s->bakad->config->keep_checkpoints;
-    store_id_text(run, id);
-    if (path_format(p->run_dir, NULL, "%s/runs/%s", s->bakad->config->home, id) != 0) {
-        prune_free(p);
-        return;
-    }
-    p->job = (struct store_job){.run = run_prune, .done = on_marked, .arg = p};
-    store_write(s->bakad->store, &p->job);
 }

@@ -10,12 +10,17 @@
 #include "daemon/store_attempt.h"
 #include "daemon/supervisor.h"
 #include "daemon/verdict.h"
+#include "daemon/watchdog.h"
+#include "schema/spec.h"
 
 enum {
     TICK_MS = 50,
     RETRY_MS = 1000,   /* after the store refused; the first of a growing patience with a full disk */
+    DEAF_STEPS = 32,   /* begun after it was asked to stop: it has not heard */
     LOOK_MS = 1000,    /* between looks whether a run directory is still there */
+    STUCK_MS = 5000,   /* after SIGKILL, until a worker that is still there counts as one that cannot be killed */
     QUEUE_LOOK = 1000, /* queued runs that one decision sees */
+    FULL_LOOK = 64,    /* and where no slot is free, so that only who preempts is of interest */
     READ_MAX = 1 << 20
 };
 
@@ -45,6 +50,8 @@ struct supervised {
     size_t checkpoint_count;
     char resume[STORE_PATH_SIZE];
     int64_t resume_step, micro_batch_limit;
+    int64_t checkpoint_bytes; /* of one, by the newest or the plan */
+    int64_t good_checkpoints;
     int lock_fd;
     int launch_rc;
     struct err launch_err;
@@ -60,21 +67,42 @@ struct supervised {
     uint64_t start_time;
     int recorded_pid; /* of an adopted one, by the store; 0: none of this boot */
     uint64_t recorded_start, look_at;
-    bool cancelling, killed;
+    bool cancelling;
+    enum run_aside aside;
+    int64_t asked_step;         /* the newest step a second later: what was under way is done by then */
+    uint64_t asked_at;          /* uv_now */
+    bool asked_to_stop;         /* SIGTERM was sent */
+    bool asks_after_checkpoint; /* an earlier daemon may have sent one */
     bool never_started, launch_failed, launch_waits; /* evidence */
     int64_t keeper_status;                           /* exit status of our own child */
     enum verdict_stop stop;
     double time_limit_s;
     int64_t ran_before_ms;
     uint64_t alive_since, kill_at; /* uv_now; 0: no */
+    unsigned kills;                /* SIGKILLs sent, STUCK_MS apart */
+
+    /* progress: supervisor_hang.c */
+    struct watchdog watchdog;
+    struct watchdog_usual usual; /* of the run before this attempt */
+    struct spec rules;           /* the run's spec */
+    int64_t steps_per_epoch, tokens_per_epoch, last_step;
+    bool journal_started;
+    uint64_t passed_at, terminate_at; /* uv_now; 0: no */
+    char hung[320];                   /* in what, for how long */
+    int trainer_pid;
+    uint64_t trainer_start;
+    bool keeper_gone; /* before its trainer, which is being waited for */
+    bool stuck;       /* it cannot be killed: its slots and devices stay taken */
 
     /* journal */
     struct ingest *ingest;
     int journal_fd;
-    int64_t offset;
-    bool busy;         /* a job of this attempt is in the store */
-    uint64_t retry_at; /* after a failure */
-    bool no_space;     /* the last write of this attempt failed for want of room */
+    int64_t offset, torn_end; /* -1, or where the journal ended when nothing of it was a whole line */
+    int64_t drain_to;         /* -1; once it is gone, where its journal ended */
+    bool busy;                /* a job of this attempt is in the store */
+    uint64_t retry_at;        /* after a failure */
+    bool damage_told, shortens_log;
+    bool no_space; /* the last write of this attempt failed for want of room */
     char *buffer;
     size_t buffer_size;
     struct ingest_news news;
@@ -87,21 +115,30 @@ struct supervised {
     char bad_checkpoint[STORE_PATH_SIZE];
 };
 
+/* Of a run that is adopted, besides its row. */
+struct adopted {
+    struct spec rules; /* zeroed where it cannot be read any more */
+    struct watchdog_usual usual;
+};
+
 struct trouble_run {
     int64_t run;
-    bool alive;
+    bool alive, stuck;
 };
 
 /* supervisor_trouble.c */
 struct trouble {
     unsigned disk_failures, worker_failures; /* in a row; 0: no trouble */
     uint64_t disk_retry_at, worker_retry_at; /* uv_now */
-    bool worker_missing;                     /* by a look, not by a launch that was refused */
+    bool disk_low;
+    int64_t disk_free;
+    uint64_t disk_look_at;
+    bool worker_missing; /* by a look, not by a launch that was refused */
     char worker[768];
     uv_mutex_t lock; /* for what follows */
     struct trouble_run *runs;
     size_t run_count;
-    bool published_disk, published_worker;
+    bool published_disk, published_worker, published_pause, published_low;
 };
 
 struct supervisor {
@@ -112,14 +149,17 @@ struct supervisor {
     uv_timer_t due;  /* the next backoff's end, or the next try after a refusal */
     int handles;     /* of the two, once they close */
     struct trouble trouble;
-    bool started, stopping;
+    bool started, stopping, queue_paused;
     bool deciding, decide_again;
     struct store_job queue_job, adopt_job;
     struct store_queued *queue;
     size_t queue_count;
+    int queue_look;
     struct store_run *adopt_runs;
     struct store_attempt *adopt_attempts;
-    double *adopt_limits; /* seconds */
+    struct adopted *adopt_known;
+    bool adopt_paused;
+    bool adopt_again; /* something was asked for while it was being read */
     size_t adopt_count;
 };
 
@@ -156,10 +196,41 @@ void watch_alive(struct supervised *a); /* it lives: the handles are set */
 void watch_gone(struct supervised *a);  /* it does not: read the rest, then end it */
 void watch_adopt(struct supervised *a); /* look whether it lives */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why);
+void watch_step_aside(struct supervised *a);
 void watch_tick(struct supervised *a);
+
+/* supervisor_aside.c */
+/* Marks the run in the store, then tells its worker. */
+void aside_begin(struct supervised *a, enum run_aside why, const char *text);
+/* Whether it may be asked to. */
+bool aside_is_possible(const struct supervised *a);
+bool aside_leaves(const struct supervised *a);
+
+/* supervisor_disk.c */
+bool disk_is_low(struct supervisor *s); /* looks */
+void disk_look(struct supervisor *s);   /* now and then: who works steps aside when it is */
+/* ERR_NO_SPACE where the run's checkpoints would not find room. */
+int disk_preflight(struct supervised *a, struct err *err);
+
+/* supervisor_log.c */
+void log_limit(struct supervised *a);
+
+/* supervisor_hang.c */
+void hang_watch(struct supervised *a); /* it lives, or was adopted alive */
+/* What the journal brought, a->news, was taken. `quiet`, here and below: nothing is left to be read. */
+void hang_hear(struct supervised *a, bool quiet);
+/* Once a tick: time passed. */
+void hang_pass(struct supervised *a, bool quiet);
+void hang_pause(struct supervised *a); /* nothing could be read: the time until now says nothing */
+void hang_kill(struct supervised *a);  /* SIGKILL, again each STUCK_MS */
+void hang_describe(const struct supervised *a, struct supervisor_quarantined *out);
+bool hang_trainer_lives(const struct supervised *a);
+int hang_read_usual(struct store_conn *c, const struct store_run *run, struct watchdog_usual *out, struct err *err);
 
 /* supervisor_end.c */
 void end_begin(struct supervised *a);
+
+/* supervisor_prune.c */
 void prune_begin(struct supervisor *s, int64_t run);
 
 #endif

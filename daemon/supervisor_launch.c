@@ -74,16 +74,25 @@ static int run_claim(struct store_conn *c, void *arg, struct err *err)
     a->ran_before_ms = run.ran_ms;
     a->micro_batch_limit = run.micro_batch_limit;
     a->source = run.source;
+    a->checkpoint_bytes = run.checkpoint_bytes != STORE_UNKNOWN ? run.checkpoint_bytes : 0;
+    rc = hang_read_usual(c, &run, &a->usual, err);
     store_run_finish(&run);
+    if (rc != 0)
+        return rc;
     free(a->spec);
     a->spec = NULL;
     rc = a->source != STORE_UNKNOWN ? choose_of_source(a, c, err) : choose_checkpoint(a, c, a->run, "", err);
+    a->good_checkpoints = 0;
+    for (size_t i = a->checkpoint_count; rc == 0 && i-- > 0;) /* the newest last: what one really takes */
+        if (a->checkpoints[i].mark == CHECKPOINT_GOOD) {
+            a->good_checkpoints++;
+            a->checkpoint_bytes = a->checkpoints[i].bytes;
+        }
     if (rc != 0 || (rc = store_run_spec(c, a->run, &a->spec, err)) != 0)
         return rc;
-    struct spec spec;
-    if ((rc = spec_parse(a->spec, strlen(a->spec), &spec, err)) != 0)
+    if ((rc = spec_parse(a->spec, strlen(a->spec), &a->rules, err)) != 0)
         return rc;
-    a->time_limit_s = spec.resources.time;
+    a->time_limit_s = a->rules.resources.time;
     return store_attempt_claim(c, a->run, a->resume, a->resume_step, a->holding.gpu_mask, clock_wall_ms(), &a->attempt,
                                err);
 }
@@ -175,7 +184,7 @@ static void on_prepared(uv_work_t *work, int status)
         fail(a);
         return;
     }
-    if (a->cancelling) {
+    if (a->cancelling || a->aside != ASIDE_NONE) {
         a->never_started = true;
         end_begin(a);
         return;
@@ -229,6 +238,8 @@ static void on_claimed(void *arg, int rc, const struct err *err)
     a->phase = PHASE_PREPARING;
     a->ingest = ingest_create(a->run, a->attempt);
     a->launch_rc = supervised_paths(a, &a->launch_err);
+    if (a->launch_rc == 0)
+        a->launch_rc = disk_preflight(a, &a->launch_err);
     if (a->launch_rc != 0) {
         fail(a);
         return;

@@ -26,17 +26,19 @@ void trouble_publish(struct supervisor *s)
     size_t n = 0;
     uv_mutex_lock(&t->lock);
     for (const struct supervised *a = s->active; a != NULL; a = a->next)
-        n += a->no_space;
+        n += a->no_space || a->stuck;
     struct trouble_run *rows = realloc(t->runs, (n + 1) * sizeof *rows);
     t->run_count = 0;
     if (rows != NULL) {
         t->runs = rows;
         for (const struct supervised *a = s->active; a != NULL; a = a->next)
-            if (a->no_space)
-                rows[t->run_count++] = (struct trouble_run){a->run, a->phase == PHASE_ALIVE};
+            if (a->no_space || a->stuck)
+                rows[t->run_count++] = (struct trouble_run){a->run, a->phase == PHASE_ALIVE, a->stuck};
     }
     t->published_disk = t->disk_failures > 0;
     t->published_worker = t->worker_failures > 0;
+    t->published_pause = s->queue_paused;
+    t->published_low = t->disk_low;
     uv_mutex_unlock(&t->lock);
 }
 
@@ -63,12 +65,16 @@ const char *supervisor_waits_for(struct supervisor *s, int64_t run, enum run_sta
     const char *why = NULL;
     uv_mutex_lock(&t->lock);
     if (state == RUN_QUEUED)
-        why = t->published_disk     ? "disk full: waiting for room"
+        why = t->published_pause    ? run_aside_reason(ASIDE_QUEUE)
+              : t->published_disk   ? "disk full: waiting for room"
+              : t->published_low    ? "disk low: waiting for room"
               : t->published_worker ? "waiting: worker cannot start"
                                     : NULL;
     for (size_t i = 0; i < t->run_count && run_state_is_active(state) && why == NULL; i++)
         if (t->runs[i].run == run)
-            why = t->runs[i].alive ? "disk full: progress not recorded" : "disk full: waiting for room";
+            why = t->runs[i].stuck   ? "hung: cannot be killed"
+                  : t->runs[i].alive ? "disk full: progress not recorded"
+                                     : "disk full: waiting for room";
     uv_mutex_unlock(&t->lock);
     return why;
 }
@@ -79,6 +85,10 @@ void trouble_say(const struct supervisor *s, char out[SUPERVISOR_TROUBLE_SIZE])
     out[0] = '\0';
     if (t->disk_failures > 0)
         snprintf(out, SUPERVISOR_TROUBLE_SIZE, "disk full: waiting for room in %.400s", s->bakad->config->home);
+    else if (t->disk_low)
+        snprintf(out, SUPERVISOR_TROUBLE_SIZE,
+                 "disk low: %lld MiB are free in %.400s/runs; nothing starts until there is more room",
+                 (long long)(t->disk_free >> 20), s->bakad->config->home);
     else if (t->worker_failures > 0)
         snprintf(out, SUPERVISOR_TROUBLE_SIZE, "no run can start: %s", t->worker);
 }
@@ -176,6 +186,8 @@ uint64_t trouble_before_launch(struct supervisor *s)
     struct err err;
     if (t->disk_failures > 0 && now < t->disk_retry_at)
         return t->disk_retry_at - now;
+    if (disk_is_low(s))
+        return LOOK_MS;
     if (t->worker_failures > 0 && now < t->worker_retry_at)
         return t->worker_retry_at - now;
     if (executor_check_worker(s->bakad->config->worker, &err) != 0) {
@@ -191,6 +203,8 @@ uint64_t trouble_before_launch(struct supervisor *s)
 void trouble_without_queue(struct supervisor *s)
 {
     struct trouble *t = &s->trouble;
+    if (t->disk_low) /* nobody looks again before something is queued */
+        disk_is_low(s);
     if (!trouble_is_on(s) || any_waits(s))
         return;
     t->disk_failures = t->worker_failures = 0;

@@ -53,6 +53,12 @@ static int run_feed(struct store_conn *c, void *arg, struct err *err)
 
 static void feed(struct supervised *a, size_t size);
 
+static int64_t journal_size(const struct supervised *a)
+{
+    struct stat st;
+    return a->journal_fd >= 0 && fstat(a->journal_fd, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
 /* True when there is more to read than was there the last time. */
 static bool journal_waits(struct supervised *a, size_t *size)
 {
@@ -62,7 +68,11 @@ static bool journal_waits(struct supervised *a, size_t *size)
         snprintf(path, sizeof path, "%s/journal", a->attempt_dir);
         a->journal_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
-    if (a->journal_fd < 0 || fstat(a->journal_fd, &st) != 0 || st.st_size <= a->offset)
+    if (a->journal_fd < 0 || fstat(a->journal_fd, &st) != 0)
+        return false;
+    if (a->drain_to >= 0 && st.st_size > a->drain_to)
+        st.st_size = a->drain_to;
+    if (st.st_size <= a->offset)
         return false;
     *size = (uint64_t)(st.st_size - a->offset) > READ_MAX ? READ_MAX : (size_t)(st.st_size - a->offset);
     return true;
@@ -73,7 +83,7 @@ static void on_fed(void *arg, int rc, const struct err *err)
     struct supervised *a = arg;
     struct supervisor *s = a->supervisor;
     int64_t before = a->offset;
-    size_t size;
+    size_t size = 0;
     a->busy = false;
     free(a->buffer);
     a->buffer = NULL;
@@ -90,18 +100,38 @@ static void on_fed(void *arg, int rc, const struct err *err)
         a->has_end = true;
         a->end = a->news.end;
     }
-    if (a->news.damaged)
+    if (a->news.damaged && !a->damage_told)
         log_event(LOG_LEVEL_ERROR, "journal_damaged", "run=%s attempt=%lld", a->id, (long long)a->attempt);
+    a->damage_told |= a->news.damaged;
     if (a->news.started)
         stream_run_changed(s->bakad->streams, a->run);
     if (a->news.steps > 0)
         stream_step(s->bakad->streams, a->run, &a->news.last, a->total_steps);
     if (s->stopping)
         return;
+    if (a->news.started)
+        supervisor_wake(s); /* it may make room now */
     if (a->news.checkpointed)
         prune_begin(s, a->run);
+    if (a->asked_to_stop && now_of(a) < a->asked_at + LOOK_MS)
+        a->asked_step = a->last_step;
+    if (a->stop == STOP_ASIDE && a->phase == PHASE_ALIVE && !a->cancelling && now_of(a) > a->asked_at + LOOK_MS &&
+        a->last_step - a->asked_step > DEAF_STEPS) { /* no deadline would ever say so: ask again, without a loss */
+        log_event(LOG_LEVEL_WARN, "worker_asked_again", "run=%s attempt=%lld", a->id, (long long)a->attempt);
+        a->stop = STOP_NONE;
+        a->asked_to_stop = false;
+        a->asks_after_checkpoint = true;
+        executor_signal(a->pidfd, SIGUSR1);
+    }
+    if (a->news.checkpointed && a->asks_after_checkpoint && a->phase == PHASE_ALIVE) {
+        a->asks_after_checkpoint = false;
+        watch_step_aside(a);
+    }
     /* read on while whole records come; a torn last line stays where it is */
-    if (a->offset != before && journal_waits(a, &size))
+    a->torn_end = a->offset == before ? before + (int64_t)a->buffer_size : -1;
+    bool more = a->offset != before && journal_waits(a, &size);
+    hang_hear(a, !more);
+    if (more)
         feed(a, size);
     else if (a->phase == PHASE_DRAINING)
         end_begin(a);
@@ -137,17 +167,30 @@ void watch_alive(struct supervised *a)
 {
     a->phase = PHASE_ALIVE;
     a->alive_since = now_of(a);
+    hang_watch(a);
     supervisor_tick_on(a->supervisor);
     if (a->cancelling)
         watch_stop_worker(a, a->stop);
+    else if (a->asks_after_checkpoint && a->pidfd >= 0) /* a second SIGTERM would end it without one */
+        executor_signal(a->pidfd, SIGUSR1);
+    else if (a->aside != ASIDE_NONE)
+        watch_step_aside(a);
 }
 
 void watch_gone(struct supervised *a)
 {
     size_t size;
+    if (a->phase == PHASE_ALIVE && hang_trainer_lives(a)) {
+        if (!a->keeper_gone) /* it dies of that, which takes a moment, or longer in the hands of a driver */
+            a->kill_at = now_of(a) + TICK_MS;
+        a->keeper_gone = true;
+        return;
+    }
     if (a->phase != PHASE_DRAINING) {
         a->phase = PHASE_DRAINING;
         trouble_phase_changed(a);
+        /* what somebody writes from now on, who outlived the keeper, is nobody's word */
+        a->drain_to = journal_waits(a, &size) ? journal_size(a) : a->offset;
     }
     supervisor_tick_on(a->supervisor);
     if (a->busy)
@@ -167,7 +210,7 @@ void watch_adopt(struct supervised *a)
     if (lock == EXECUTOR_LOCK_ABSENT && a->recorded_pid > 0 &&
         clock_process_start(a->recorded_pid) == a->recorded_start) {
         lock = EXECUTOR_LOCK_HELD; /* its directory was taken away, and its worker does not know */
-        identity = (struct executor_identity){a->recorded_pid, a->recorded_start};
+        identity = (struct executor_identity){.pid = a->recorded_pid, .start_time = a->recorded_start};
     }
     if (lock == EXECUTOR_LOCK_HELD && identity.pid > 0) {
         a->pidfd = executor_pidfd(identity.pid, identity.start_time);
@@ -195,19 +238,45 @@ void watch_adopt(struct supervised *a)
     watch_gone(a);
 }
 
+static const char *why_word(const struct supervised *a, enum verdict_stop why)
+{
+    switch (why) {
+    case STOP_DIRECTORY_GONE:
+        return "directory_gone";
+    case STOP_HUNG:
+        return "hung";
+    case STOP_TIME_LIMIT:
+        return "time_limit";
+    case STOP_ASIDE:
+        return a->cancelling ? "cancel" : run_aside_word(a->aside);
+    case STOP_NONE:
+        break;
+    }
+    return "cancel";
+}
+
+/* SIGTERM once: a second one would end it without a checkpoint. Who only steps aside has no deadline, for it must not
+ * lose a step; if it hangs, the watchdog gives it one. */
 void watch_stop_worker(struct supervised *a, enum verdict_stop why)
 {
     a->stop = why;
-    if (a->kill_at != 0)
-        return; /* asked already */
-    a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
+    if (a->kill_at == 0 && (why != STOP_ASIDE || a->cancelling))
+        a->kill_at = now_of(a) + 1000 * (uint64_t)a->supervisor->bakad->config->cancel_grace_s + 1;
+    if (a->asked_to_stop)
+        return;
+    a->asked_to_stop = true;
+    a->asked_at = now_of(a);
+    a->asked_step = a->last_step;
     log_event(LOG_LEVEL_INFO, "worker_asked_to_stop", "run=%s attempt=%lld pid=%d why=%s", a->id, (long long)a->attempt,
-              a->pid,
-              why == STOP_DIRECTORY_GONE ? "directory_gone"
-              : a->cancelling            ? "cancel"
-                                         : "time_limit");
+              a->pid, why_word(a, why));
     if (a->pidfd >= 0)
         executor_signal(a->pidfd, SIGTERM);
+}
+
+void watch_step_aside(struct supervised *a)
+{
+    if (a->aside != ASIDE_NONE && a->stop == STOP_NONE && !a->cancelling)
+        watch_stop_worker(a, STOP_ASIDE);
 }
 
 /* Its worker goes on in a directory that has no name any more: what it writes is lost, and so are its checkpoints. */
@@ -221,7 +290,8 @@ static bool directory_is_gone(const struct supervised *a)
 static void watch_limits(struct supervised *a)
 {
     uint64_t now = now_of(a);
-    if (now >= a->look_at && a->stop == STOP_NONE && !a->cancelling) {
+    log_limit(a);
+    if (now >= a->look_at && (a->stop == STOP_NONE || a->stop == STOP_ASIDE) && !a->cancelling) {
         a->look_at = now + LOOK_MS;
         if (directory_is_gone(a)) {
             log_event(LOG_LEVEL_ERROR, "directory_gone", "run=%s attempt=%lld directory=%s", a->id,
@@ -232,12 +302,8 @@ static void watch_limits(struct supervised *a)
     double ran_s = ((double)a->ran_before_ms + (double)(now - a->alive_since)) / 1000;
     if (a->time_limit_s > 0 && ran_s >= a->time_limit_s && a->stop == STOP_NONE && !a->cancelling)
         watch_stop_worker(a, STOP_TIME_LIMIT);
-    if (a->kill_at != 0 && now >= a->kill_at && !a->killed) {
-        a->killed = true;
-        log_event(LOG_LEVEL_WARN, "worker_killed", "run=%s attempt=%lld pid=%d", a->id, (long long)a->attempt, a->pid);
-        if (a->pidfd >= 0)
-            executor_signal(a->pidfd, SIGKILL);
-    }
+    if (a->kill_at != 0 && now >= a->kill_at)
+        hang_kill(a);
 }
 
 void watch_tick(struct supervised *a)
@@ -245,16 +311,24 @@ void watch_tick(struct supervised *a)
     size_t size;
     if (a->phase == PHASE_ALIVE)
         watch_limits(a);
+    if (a->phase == PHASE_ALIVE && a->keeper_gone)
+        watch_gone(a);
+    if (now_of(a) < a->retry_at)
+        hang_pause(a);
     if (a->busy || now_of(a) < a->retry_at)
         return;
     switch (a->phase) {
     case PHASE_ADOPTING:
         watch_adopt(a);
         break;
-    case PHASE_ALIVE:
-        if (journal_waits(a, &size))
+    case PHASE_ALIVE: {
+        /* what the last look left behind is a torn line: it is no news until there is more of it */
+        bool waits = journal_waits(a, &size) && a->offset + (int64_t)size != a->torn_end;
+        hang_pass(a, !waits);
+        if (waits)
             feed(a, size);
         break;
+    }
     case PHASE_DRAINING:
         watch_gone(a);
         break;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "base/err.h"
 
-static const char *const body_keys[] = {"request_id", "spec", "set", "sweep", "seeds", "name", "tags"};
+static const char *const body_keys[] = {"request_id", "spec", "set", "sweep", "seeds", "name", "tags", "priority"};
 
 static int check_keys(const cJSON *object, const char *const *keys, size_t count, const char *where, struct err *err)
 {
@@ -139,6 +139,19 @@ static int parse_seeds(const cJSON *body, struct sweep_request *r, struct err *e
     return 0;
 }
 
+int sweep_parse_priority(const cJSON *body, int *out, struct err *err)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(body, "priority");
+    if (value == NULL || cJSON_IsNull(value))
+        return 0;
+    if (!cJSON_IsNumber(value) || !(value->valuedouble >= PRIORITY_MIN) || !(value->valuedouble <= PRIORITY_MAX) ||
+        value->valuedouble != (double)(int)value->valuedouble)
+        return err_set_at(err, ERR_INVALID, "priority", "must be a whole number from %d to %d", PRIORITY_MIN,
+                          PRIORITY_MAX);
+    *out = (int)value->valuedouble;
+    return 0;
+}
+
 static int parse_tags(const cJSON *body, struct sweep_request *r, struct err *err)
 {
     const cJSON *array, *item;
@@ -209,7 +222,8 @@ int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err)
     for (int i = 0; i < r.axis_count && r.name != NULL; i++)
         if (strcmp(r.axes[i].path, "name") == 0)
             return err_set_at(err, ERR_INVALID, "name", "name is swept already: the runs get its values");
-    if ((rc = parse_seeds(body, &r, err)) != 0 || (rc = parse_tags(body, &r, err)) != 0)
+    if ((rc = parse_seeds(body, &r, err)) != 0 || (rc = parse_tags(body, &r, err)) != 0 ||
+        (rc = sweep_parse_priority(body, &r.priority, err)) != 0)
         return rc;
     *out = r;
     return 0;

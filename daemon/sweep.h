@@ -35,6 +35,7 @@ struct sweep_request {
     int axis_count;
     struct sweep_axis axes[SUBMISSION_MAX_AXES];
     int seeds;        /* >= 1 */
+    int priority;
     const char *name; /* NULL: the spec's, as set or swept */
     int tag_count;
     const char *tags[SUBMISSION_MAX_TAGS];
@@ -48,6 +49,8 @@ struct sweep_run {
 
 /* The shape of a submission's body. ERR_INVALID with the path in the body; ERR_TOO_LARGE for too many runs. */
 int sweep_parse(const cJSON *body, struct sweep_request *out, struct err *err);
+/* "priority" of a body, which it may lack: *out is untouched then. */
+int sweep_parse_priority(const cJSON *body, int *out, struct err *err);
 /* Caller frees *out, which has r->run_count entries. The last axis changes fastest, seeds faster still. */
 int sweep_expand(const struct sweep_request *r, struct sweep_run **out, struct err *err);
 

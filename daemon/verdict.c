@@ -68,8 +68,8 @@ static void crashed(const struct verdict_evidence *e, struct verdict *v)
     if (v->crash_count >= VERDICT_MAX_CRASHES) {
         struct verdict last = *v;
         v->to = RUN_FAILED;
-        REASON(v, "crashed %lld times after step %lld: %.500s", (long long)v->crash_count, (long long)v->crash_step,
-               last.reason);
+        REASON(v, "crashed or hung %lld times after step %lld: %.500s", (long long)v->crash_count,
+               (long long)v->crash_step, last.reason);
     }
 }
 
@@ -142,9 +142,13 @@ static void no_room(const struct verdict_evidence *e, struct verdict *v)
 
 static void decide_by_exit(const struct verdict_evidence *e, struct verdict *v)
 {
-    if (!e->has_exit) {
+    if (!e->has_exit && e->rebooted) {
+        OUTCOME(v, "reboot");
+        REASON(v, "the machine was started anew while it ran; it resumes");
+        again(e, v);
+    } else if (!e->has_exit) {
         OUTCOME(v, "lost");
-        REASON(v, "the worker is gone without a word (killed with its keeper, or the machine went down)");
+        REASON(v, "the worker is gone without a word (killed with its keeper)");
         again(e, v);
     } else if (e->exit_status < 0 && !is_own_signal(e->exit_signal)) {
         const char *name = sigabbrev_np(e->exit_signal);
@@ -185,6 +189,11 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
                "there, or begins anew",
                e->directory_gone);
         v.to = RUN_FAILED;
+    } else if ((e->aside != ASIDE_NONE || e->stop == STOP_ASIDE) &&
+               (e->never_started || (e->has_end && e->end_reason == END_STOPPED)) && e->stop != STOP_HUNG &&
+               e->stop != STOP_TIME_LIMIT) {
+        OUTCOME(&v, "stepped aside");
+        REASON(&v, "%s", e->aside != ASIDE_NONE ? run_aside_reason(e->aside) : "resumed while it stepped aside");
     } else if (e->never_started) {
         OUTCOME(&v, "not started");
         REASON(&v, "the daemon ended before it could start the worker");
@@ -199,11 +208,17 @@ void verdict_decide(const struct verdict_evidence *e, struct verdict *out)
         OUTCOME(&v, "stopped");
         REASON(&v, "time limit of %.15g s reached", e->time_limit_s);
         v.to = RUN_STOPPED;
+    } else if (e->stop == STOP_HUNG && (!e->has_end || e->end_reason == END_STOPPED)) {
+        OUTCOME(&v, "hung");
+        REASON(&v, "hung: %.500s", e->hung);
+        crashed(e, &v);
     } else if (e->has_end)
         decide_by_end(e, &v);
     else if (e->no_room)
         no_room(e, &v);
     else
         decide_by_exit(e, &v);
+    if (e->aside == ASIDE_PAUSE && v.to == RUN_QUEUED) /* however it ended: it does not go on by itself */
+        v.to = RUN_PAUSED;
     *out = v;
 }

@@ -18,7 +18,7 @@ enum {
 };
 
 /* Why we asked the worker to stop. */
-enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE };
+enum verdict_stop { STOP_NONE, STOP_TIME_LIMIT, STOP_DIRECTORY_GONE, STOP_HUNG, STOP_ASIDE };
 
 struct verdict_evidence {
     bool never_started;         /* no worker was ever there: not the run's fault */
@@ -26,6 +26,7 @@ struct verdict_evidence {
     bool launch_waits;          /* for no fault of the run: no room, or no worker program */
     bool no_room;               /* it could not begin, or not say its last word, for want of room on the disk */
     const char *directory_gone; /* the attempt's, deleted or moved under its worker; NULL: it is there */
+    bool rebooted;              /* its keeper was of an earlier boot of the machine */
     bool has_exit;              /* exit.json was written */
     int exit_status;            /* -1: by a signal */
     int exit_signal;
@@ -33,7 +34,9 @@ struct verdict_evidence {
     enum journal_end_reason end_reason;
     const char *text; /* of the end, or of a failed launch; "" */
     bool cancelling;
+    enum run_aside aside; /* why it was asked to step aside */
     enum verdict_stop stop;
+    const char *hung; /* with STOP_HUNG: in what, for how long */
     double time_limit_s;
     int64_t resume_step, last_step;               /* of the attempt; equal: it recorded nothing */
     int64_t furthest;                             /* last step that any earlier attempt recorded; 0 */

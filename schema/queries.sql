@@ -5,8 +5,8 @@
 
 -- name: RUN_INSERT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, total_steps,
-                  params, flops_per_token)
-VALUES (?1, ?13, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+                  params, flops_per_token, checkpoint_bytes)
+VALUES (?1, ?13, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14);
 
 -- name: RUN_INSERT_IMPORT
 INSERT INTO runs (name, kind, state, spec, spec_hash, data, priority, cpus, gpus, gpu_memory, created_ms, started_ms,
@@ -51,11 +51,30 @@ UPDATE runs
 SET state = ?3,
     reason = ?4,
     ended_ms = CASE WHEN ?6 THEN ?5 END,
-    cancelling = CASE WHEN ?6 THEN 0 ELSE cancelling END
+    cancelling = CASE WHEN ?6 THEN 0 ELSE cancelling END,
+    step_aside = CASE WHEN ?3 IN ('starting', 'running') THEN step_aside ELSE '' END
 WHERE id = ?1 AND state = ?2;
 
 -- name: RUN_SET_CANCELLING
 UPDATE runs SET cancelling = 1 WHERE id = ?1 AND state IN ('starting', 'running') AND cancelling = 0;
+
+-- name: RUN_SET_ASIDE
+UPDATE runs SET step_aside = ?2 WHERE id = ?1 AND state IN ('starting', 'running');
+
+-- name: RUN_MAY_STEP_ASIDE
+SELECT id FROM runs WHERE state IN ('starting', 'running') AND step_aside = '' AND cancelling = 0;
+
+-- name: RUN_PAUSED
+SELECT id FROM runs WHERE state = 'paused' ORDER BY id;
+
+-- name: RUN_SET_PRIORITY
+UPDATE runs SET priority = ?2 WHERE id = ?1;
+
+-- name: SETTING_GET
+SELECT value FROM settings WHERE name = ?1;
+
+-- name: SETTING_SET
+INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: RUN_SET_BACKOFF
 UPDATE runs
@@ -124,7 +143,7 @@ SELECT * FROM attempt_row WHERE run = ?1 ORDER BY n;
 SELECT * FROM attempt_row WHERE active = 1 ORDER BY run, n;
 
 -- name: QUEUE
-SELECT id, cpus, gpus, gpu_memory, not_before_ms FROM runs INDEXED BY runs_queue
+SELECT id, cpus, gpus, gpu_memory, not_before_ms, priority, kind <> 'train', no_progress FROM runs INDEXED BY runs_queue
 WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?1;
 
 -- checkpoints -----------------------------------------------------------------------------------------------------
@@ -160,6 +179,11 @@ ORDER BY attempt DESC LIMIT 1;
 -- name: EVAL_BEST
 SELECT min(loss)
 FROM (SELECT loss, max(attempt) FROM evals WHERE run = ?1 AND split = 'val' GROUP BY step);
+
+-- How long the run's evaluations took at most.
+
+-- name: EVAL_LONGEST
+SELECT CAST(coalesce(max(ms), 0) AS INTEGER) FROM evals WHERE run = ?1 AND typeof(ms) = 'real';
 
 -- jobs ------------------------------------------------------------------------------------------------------------
 

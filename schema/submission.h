@@ -10,6 +10,8 @@ struct err;
 
 /* Runs are counted after the product of all axes and seeds. */
 enum { SUBMISSION_MAX_RUNS = 10000, SUBMISSION_MAX_AXES = 16, SUBMISSION_MAX_TAGS = 16, SUBMISSION_MAX_SETS = 256 };
+/* Of a run in the queue; 0 unless it is said. */
+enum { PRIORITY_MIN = -1000, PRIORITY_MAX = 1000 };
 
 /* b and five or more digits: the form of a run's id, which no name or tag may have. */
 bool name_looks_like_id(const char *name);

@@ -8,21 +8,6 @@ int64_t schedule_part_steps(double part, int64_t total_steps)
     return steps > 0 && steps < 0x1p62 ? (int64_t)steps : 0;
 }
 
-/* The k-th evaluation of an epoch belongs at k * every steps of it. Rounding a step to the nearest k and back finds it,
- * whatever k * every loses in floating point; the last one falls on the epoch's end itself. */
-bool schedule_evaluates(const struct spec *s, int64_t step, int64_t steps_per_epoch)
-{
-    double every = s->train.eval_every;
-    int64_t in_epoch = step % steps_per_epoch;
-    if (in_epoch == 0 || every == 0)
-        return in_epoch == 0;
-    if (every >= 1)
-        return fmod((double)step, every) == 0;
-    every *= (double)steps_per_epoch;
-    double k = round((double)in_epoch / every);
-    return k >= 1 && round(k * every) == (double)in_epoch;
-}
-
 double schedule_lr(const struct spec *s, int64_t step, int64_t total_steps)
 {
     double lr = s->train.optimizer.lr, ratio = s->train.min_lr_ratio;

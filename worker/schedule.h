@@ -1,4 +1,4 @@
-/* schedule.h: the learning rate of a step, and after which steps is evaluated. Pure.
+/* schedule.h: the learning rate of a step. After which steps is evaluated says schema/spec_schedule.h. Pure.
  *
  * With w warm-up steps of N: steps 1 … w rise linearly, lr * step / w; then with p = (step - w) / (N - w) in (0, 1] and
  * r = min_lr_ratio
@@ -18,13 +18,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "schema/spec.h"
+#include "schema/spec_schedule.h"
 
 /* Steps of a warm-up or cooldown; may be more than total_steps: the end is then on the way up. */
 int64_t schedule_part_steps(double part, int64_t total_steps);
-/* Whether the validation split is due after this step, counted from 1: at each epoch's end and as train.eval_every
- * says.
- */
-bool schedule_evaluates(const struct spec *s, int64_t step, int64_t steps_per_epoch);
 /* Learning rate of a step, counted from 1. */
 double schedule_lr(const struct spec *s, int64_t step, int64_t total_steps);
 

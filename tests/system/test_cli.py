@@ -427,8 +427,8 @@ class NoDaemonTest(unittest.TestCase):
             spec.write_text('{"data":{"name":"x"}}')
             csv = pathlib.Path(home) / "c.csv"
             csv.write_text("step,epoch,tokens,loss\n1,1,1,1\n")
-            of_run = [[verb, "x"] for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "compare", "wait")]
-            for args in (["status"], ["list"], *of_run, ["submit", spec], ["import", csv, "--name", "x"]):
+            of_run = [[verb, "x"] for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "pause", "resume", "compare", "wait")]
+            for args in (["status"], ["list"], ["pause", "--all"], ["priority", "x", "1"], *of_run, ["submit", spec], ["import", csv, "--name", "x"]):
                 done = subprocess.run([BAKACTL, "--home", home, *args], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 3, args)
                 self.assertIn(f"start one with `bakad --home {home}`", done.stderr)

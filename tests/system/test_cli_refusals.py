@@ -182,14 +182,14 @@ class Refusals(unittest.TestCase):
         self.refused(1, "at least 1e-6", "submit", self.path, "--set", "train.clip=1e-300")
 
     def test_references(self):
-        for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "wait", "compare", "list"):
+        for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "pause", "resume", "wait", "compare", "list"):
             for bad in ("", "a b", "../x"):
                 self.refused(2, (f"bakactl {verb}: ", "at most 64"), verb, bad)
         self.refused(2, "name of a data set", "data", "dump", "a b")
         self.refused(2, "an argument is empty", "submit", "")
         self.refused(2, "an argument is empty", "import", "", "--name", "x")
         self.bring("of-a-tag", "--tag", "only-a-tag")
-        for verb in ("show", "steps", "evals", "logs", "cancel", "retry"):
+        for verb in ("show", "steps", "evals", "logs", "cancel", "retry", "pause", "resume"):
             self.refused(1, "only-a-tag is a tag", verb, "only-a-tag")
         self.refused(2, "--svg is empty", "compare", "of-a-tag", "--svg", "")
 

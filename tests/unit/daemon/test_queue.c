@@ -10,9 +10,9 @@
 /* Rows: from; columns: to, in the order of enum run_state. */
 static const char *const allowed[RUN_STATES] = {
     /*                Q B S R P F T X D C */
-    [RUN_QUEUED] = "  . x x . . . . x . x",
+    [RUN_QUEUED] = "  . x x . x . . x . x",
     [RUN_BLOCKED] = " x . . . . . . . . x",
-    [RUN_STARTING] = "x . . x . x x x x x",
+    [RUN_STARTING] = "x . . x x x x x x x",
     [RUN_RUNNING] = " x . . . x x x x x x",
     [RUN_PAUSED] = "  x . . . . . . . . x",
     [RUN_FINISHED] = ". . . . . . . . . .",

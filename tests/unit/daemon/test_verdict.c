@@ -96,6 +96,26 @@ static void test_outside_kills_resume(void **state)
     assert_int_equal(decide(lost).no_progress, 0);
 }
 
+/* Told apart from a lost worker, and no crash however often it comes. */
+static void test_reboot(void **state)
+{
+    (void)state;
+    struct verdict_evidence e = {
+        .rebooted = true, .resume_step = 4, .last_step = 7, .furthest = 7, .crash_step = 7, .crash_count = 2};
+    for (int n = 1; n < VERDICT_MAX_NO_PROGRESS; n++) {
+        struct verdict v = decide(e);
+        assert_int_equal(v.to, RUN_QUEUED);
+        assert_string_equal(v.outcome, "reboot");
+        assert_int_equal(v.crash_count, 2);
+        e.no_progress = v.no_progress;
+    }
+    assert_int_equal(decide(e).to, RUN_FAILED); /* one that takes the machine down each time does not for ever */
+    e.has_exit = true;                          /* it had ended before */
+    e.exit_status = -1;
+    e.exit_signal = SIGSEGV;
+    assert_string_equal(decide(e).outcome, "crashed: SIGSEGV");
+}
+
 static void test_progress(void **state)
 {
     (void)state;
@@ -271,6 +291,78 @@ static void test_directory_gone(void **state)
     assert_int_equal(decide(e).to, RUN_FINISHED);
 }
 
+/* As a crash: three times at one step is final; what the worker said last, or that it had to be killed, changes
+ * nothing. */
+static void test_hung(void **state)
+{
+    (void)state;
+    struct verdict_evidence rows[] = {{.has_exit = true, .exit_status = -1, .exit_signal = SIGKILL},
+                                      {.has_end = true, .end_reason = END_STOPPED},
+                                      {.no_room = true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct verdict_evidence e = rows[i];
+        e.stop = STOP_HUNG;
+        e.hung = "nothing new for 300 s";
+        e.last_step = 7;
+        for (int n = 1; n <= 3; n++) {
+            struct verdict v = decide(e);
+            assert_string_equal(v.outcome, "hung");
+            assert_non_null(strstr(v.reason, "nothing new for 300 s"));
+            assert_int_equal(v.to, n < 3 ? RUN_QUEUED : RUN_FAILED);
+            e.crash_count = v.crash_count;
+            e.crash_step = v.crash_step;
+        }
+        e.cancelling = true;
+        assert_int_equal(decide(e).to, RUN_CANCELLED);
+    }
+    struct verdict_evidence e = ended(END_DIVERGED); /* it came to its end after all */
+    e.stop = STOP_HUNG;
+    e.hung = "";
+    assert_int_equal(decide(e).to, RUN_DIVERGED);
+    e.end_reason = END_FINISHED;
+    assert_int_equal(decide(e).to, RUN_FINISHED);
+}
+
+/* Who steps aside as asked loses nothing and is not blamed; who is paused stays so however the attempt ended. */
+static void test_steps_aside(void **state)
+{
+    (void)state;
+    for (int why = ASIDE_PAUSE; why < RUN_ASIDES; why++) {
+        struct verdict_evidence e = ended(END_STOPPED);
+        e.aside = (enum run_aside)why;
+        e.stop = STOP_ASIDE;
+        e.no_progress = 3;
+        e.resume_step = e.last_step; /* no step was done */
+        struct verdict v = decide(e);
+        enum run_state waits = why == ASIDE_PAUSE ? RUN_PAUSED : RUN_QUEUED;
+        assert_int_equal(v.to, waits);
+        assert_int_equal(v.no_progress, 3);
+        assert_int_equal(v.backoff_ms, 0);
+        assert_string_equal(v.reason, run_aside_reason((enum run_aside)why));
+        e.stop = STOP_NONE; /* asked by an earlier daemon */
+        assert_int_equal(decide(e).to, waits);
+        e = (struct verdict_evidence){.never_started = true, .aside = (enum run_aside)why};
+        assert_int_equal(decide(e).to, waits);
+        e = (struct verdict_evidence){.aside = (enum run_aside)why}; /* killed over it */
+        assert_int_equal(decide(e).to, waits);
+        assert_string_equal(decide(e).outcome, "lost");
+        e = ended(END_FINISHED);
+        e.aside = (enum run_aside)why;
+        assert_int_equal(decide(e).to, RUN_FINISHED);
+        e = ended(END_BAD_DATA);
+        e.aside = (enum run_aside)why;
+        assert_int_equal(decide(e).to, RUN_FAILED);
+        e = ended(END_STOPPED);
+        e.aside = (enum run_aside)why;
+        e.cancelling = true;
+        assert_int_equal(decide(e).to, RUN_CANCELLED);
+    }
+    struct verdict_evidence back = ended(END_STOPPED); /* resumed before it had ended */
+    back.stop = STOP_ASIDE;
+    assert_int_equal(decide(back).to, RUN_QUEUED);
+    assert_string_equal(decide(back).outcome, "stepped aside");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,9 +374,12 @@ int main(void)
         cmocka_unit_test(test_silent_corruption),
         cmocka_unit_test(test_never_started),
         cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_reboot),
         cmocka_unit_test(test_waits_for_better),
         cmocka_unit_test(test_gpu_memory),
         cmocka_unit_test(test_directory_gone),
+        cmocka_unit_test(test_hung),
+        cmocka_unit_test(test_steps_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

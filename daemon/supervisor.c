@@ -280,7 +280,7 @@ static void on_adopt(void *arg, int rc, const struct err *err)
     const bool again = s->adopt_again && !s->stopping;
     bool all = s->adopt_known != NULL || s->adopt_count == 0;
     for (size_t i = 0; i < s->adopt_count && s->adopt_known != NULL && !s->stopping && !again; i++)
-        if (!is_active(s, s->adopt_runs[i].id)) /* not adopted by an earlier try that had no memory for all */
+        if (!supervisor_has(s, s->adopt_runs[i].id)) /* not adopted by an earlier try that had no memory for all */
             all &= adopt_one(s, &s->adopt_runs[i], &s->adopt_attempts[i], &s->adopt_known[i]);
     store_runs_free(s->adopt_runs, s->adopt_count);
     store_attempts_free(s->adopt_attempts, s->adopt_count);

@@ -42,7 +42,7 @@ static void describe_gpus(const struct bakad *b, struct supervised *a)
                                      b->nvml->gpus[g].uuid);
 }
 
-static bool is_active(const struct supervisor *s, int64_t run)
+bool supervisor_has(const struct supervisor *s, int64_t run)
 {
     for (const struct supervised *a = s->active; a != NULL; a = a->next)
         if (a->run == run)
@@ -93,7 +93,7 @@ static void decision_fill(struct decision *d, struct supervisor *s, int64_t now_
     }
     for (size_t i = 0; i < s->queue_count; i++) {
         const struct store_queued *q = &s->queue[i];
-        if (is_active(s, q->id)) /* its end is recorded, its slots are not free yet */
+        if (supervisor_has(s, q->id)) /* its end is recorded, its slots are not free yet */
             continue;
         /* no wait is that long: the clock was set back since */
         bool clock_jumped = q->not_before_ms > now_ms + VERDICT_MAX_WAIT_MS;

@@ -164,6 +164,8 @@ struct supervisor {
 };
 
 /* supervisor.c */
+/* An attempt of the run is supervised: its slots are taken. */
+bool supervisor_has(const struct supervisor *s, int64_t run);
 struct supervised *supervised_create(struct supervisor *s, int64_t run);
 /* Takes it out of the table and frees it when its handles are closed. */
 void supervised_destroy(struct supervised *a);

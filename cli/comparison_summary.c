@@ -103,7 +103,9 @@ static void tell(struct sentences *s, const cJSON *pair, const char *a, const ch
     if (s->shown == SENTENCES || (s->only_fair && !is_fair(s->c, a, b)))
         return;
     s->shown++;
-    fprintf(s->out, "%s%s%s\n", output_style(s->out, style), run_text(pair, "text"), output_style(s->out, STYLE_PLAIN));
+    fputs(output_style(s->out, style), s->out);
+    output_line(s->out, run_text(pair, "text"));
+    fputs(output_style(s->out, STYLE_PLAIN), s->out);
 }
 
 void comparison_print_sentences(const struct comparison *c, FILE *out)

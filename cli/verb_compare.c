@@ -9,6 +9,7 @@
 #include "cli/chart.h"
 #include "cli/client.h"
 #include "cli/comparison.h"
+#include "cli/comparison_decisions.h"
 #include "cli/comparison_summary.h"
 #include "cli/job_view.h"
 #include "cli/output.h"
@@ -21,13 +22,18 @@ enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_A
 static int fetch(struct cli *cli, cJSON **out, struct err *err)
 {
     struct client *client;
-    int rc = cli_client(cli, &client, err);
+    int64_t at_tokens = 0;
+    int rc = args_int64(&cli->args, "--decide-at", 1, INT64_MAX, &at_tokens, err);
+    if (rc == 0)
+        rc = cli_client(cli, &client, err);
     if (rc)
         return rc;
     struct client_url url;
     client_url_start(&url, "/v1/compare");
     for (int i = 0; i < cli->args.positional_count; i++)
         client_url_param(&url, "ref", "%s", cli->args.positional[i]);
+    if (at_tokens)
+        client_url_param(&url, "at_tokens", "%lld", (long long)at_tokens);
     rc = client_get(client, client_url_text(&url), out, err);
     client_url_finish(&url);
     for (int i = 0; i < cli->args.positional_count && rc == 0; i++)
@@ -171,23 +177,35 @@ static const char *label_of(const struct comparison *c, const char *id)
     return id;
 }
 
+static void print_crosses(const struct comparison *c)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "crosses")) {
+        char epoch[RUN_VIEW_SIZE], *text;
+        const char *below = run_text(item, "below"), *a = run_text(item, "a");
+        if (asprintf(&text, "the curves of %s and %s cross last at epoch %s; %s is below from there", label_of(c, a),
+                     label_of(c, run_text(item, "b")), run_format_epoch(run_number(item, "epoch"), epoch),
+                     label_of(c, below)) < 0)
+            abort();
+        output_line(stdout, text);
+        free(text);
+    }
+}
+
 static void print_asides(const struct comparison *c)
 {
     const cJSON *item;
     fputs(output_style(stdout, STYLE_DIM), stdout);
     if (c->count <= 4)
-        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "crosses")) {
-            char epoch[RUN_VIEW_SIZE];
-            const char *below = run_text(item, "below"), *a = run_text(item, "a");
-            printf("the curves of %s and %s cross last at epoch %s; %s is below from there\n", label_of(c, a),
-                   label_of(c, run_text(item, "b")), run_format_epoch(run_number(item, "epoch"), epoch),
-                   label_of(c, below));
-        }
+        print_crosses(c);
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "notes")) {
-        fputs("note: ", stdout);
-        if (cJSON_IsString(item))
-            output_text(stdout, item->valuestring, strlen(item->valuestring));
-        putchar('\n');
+        char *text;
+        if (!cJSON_IsString(item))
+            continue;
+        if (asprintf(&text, "note: %s", item->valuestring) < 0)
+            abort();
+        output_line(stdout, text);
+        free(text);
     }
     fputs(output_style(stdout, STYLE_PLAIN), stdout);
 }
@@ -235,7 +253,9 @@ static void print_all(const struct comparison *c)
     print_chart(c);
     putchar('\n');
     comparison_print_sentences(c, stdout);
+    comparison_print_decisions(c, stdout);
     print_asides(c);
+    comparison_print_differs(c, stdout);
 }
 
 static int run(struct cli *cli)
@@ -273,6 +293,7 @@ static int run(struct cli *cli)
 static const struct args_option options[] = {
     {"--svg", 0, "FILE", "draw the curves into an SVG file (\"-\": standard output)", false},
     {"--csv", 0, NULL, "the curves: run,name,step,epoch,tokens,metric,value", false},
+    {"--decide-at", 0, "TOKENS", "where to decide (default: the end of the shorter run)", false},
     {NULL, 0, NULL, NULL, false},
 };
 
@@ -295,6 +316,13 @@ const struct verb verb_compare = {
             "losses, and their mean speed. Each seed counts once. With groups and more than\n"
             "12 pairs, the pairs told are those of equal seeds.\n"
             "\n"
+            "Whether one group is lower than another is decided by the differences of equal\n"
+            "seeds at one point, the end of the shorter run or --decide-at: a paired t test\n"
+            "at 5 %, two-sided, with Holm's correction over the pairs shown. Fewer than\n"
+            "three seeds decide nothing, nor does a point that a run has yet to reach. Fix\n"
+            "the point before you look. A mean that is lower by chance is called what it\n"
+            "is: not distinguishable, with the number of seeds that would settle it.\n"
+            "\n"
             "Perplexities are of the newest validation. `word perplexity` is exp(nats a word)\n"
             "and the same scale for all tokenizers; words are what white space separates, a\n"
             "line's end is none. Left out where no run's data set knows its words.\n"
@@ -303,13 +331,14 @@ const struct verb verb_compare = {
             "program and libraries included, of all attempts; known when one has ended. What\n"
             "a run takes of a GPU is not in it; `baka-worker --plan` tells that.\n"
             "\n"
-            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"notes\"}, see\n"
-            "docs/architecture.md.\n"
+            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"decisions\",\n"
+            "\"noise\",\"differs\",\"notes\"}, see docs/architecture.md.\n"
             "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
             "  bakactl compare ffn --svg ffn.svg\n"
             "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
+            "  bakactl compare study --decide-at 3000000\n"
             "  bakactl compare study --json | jq '.groups[] | {name, best_val_loss}'\n",
     .options = options,
     .min_positional = 1,

@@ -3,9 +3,12 @@
  * reduced curves of all. */
 #include "daemon/api.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "daemon/api_compare_decisions.h"
 #include "daemon/api_compare_groups.h"
 #include "daemon/compare.h"
 #include "daemon/compare_group.h"
@@ -16,7 +19,9 @@ enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SI
 
 struct loaded {
     struct store_run run;
-    char label[LABEL_SIZE], order[32], experiment[SHA256_HEX_SIZE];
+    char label[LABEL_SIZE], order[32], windows[96], experiment[SHA256_HEX_SIZE];
+    bool has_spec;
+    struct spec spec;             /* where has_spec */
     int64_t seed;                 /* STORE_UNKNOWN */
     struct store_quality quality; /* of the newest validation */
 };
@@ -25,6 +30,7 @@ struct request {
     char **refs;
     size_t ref_count;
     size_t points;
+    int64_t at_tokens; /* where to decide; 0: at the end of the shorter */
     int64_t ids[COMPARE_MAX_RUNS];
     size_t count;
     struct loaded *loaded;    /* [count] */
@@ -115,23 +121,26 @@ static int load_steps(struct store_conn *c, const struct request *q, struct load
     return rc;
 }
 
-/* What the spec says: the order, and a hash that is equal for runs that differ in their seed alone. A spec that this
- * version cannot read leaves both empty. */
+/* What the spec says: the order, what batches are made of, and a hash that is equal for runs that differ in their seed
+ * alone. A spec that this version cannot read leaves all of them empty. */
 static int load_spec(struct store_conn *c, struct loaded *l, struct err *err)
 {
     char *text;
     int rc = store_run_spec(c, l->run.id, &text, err);
     if (rc)
         return rc;
-    struct spec spec;
     struct err ignored;
     l->seed = STORE_UNKNOWN;
-    if (*text && spec_parse(text, strlen(text), &spec, &ignored) == 0) {
-        l->seed = spec.train.seed;
-        spec.train.seed = 0;
-        spec_hash(&spec, l->experiment);
-        if (spec_get_text(&spec, "data.order", l->order, sizeof l->order, &ignored))
+    if (*text && spec_parse(text, strlen(text), &l->spec, &ignored) == 0) {
+        struct spec seedless = l->spec;
+        l->has_spec = true;
+        l->seed = l->spec.train.seed;
+        seedless.train.seed = 0;
+        spec_hash(&seedless, l->experiment);
+        if (spec_get_text(&l->spec, "data.order", l->order, sizeof l->order, &ignored))
             *l->order = '\0';
+        snprintf(l->windows, sizeof l->windows, "%s %" PRId64 " %" PRId64, l->order, l->spec.train.seq_len,
+                 l->spec.train.batch);
     }
     free(text);
     return 0;
@@ -169,9 +178,14 @@ static int load(struct store_conn *c, struct request *q, struct err *err)
         r->id = l->run.id_text;
         r->label = l->label;
         r->state = run_state_word(l->run.state);
+        r->end = l->run.state == RUN_FAILED || l->run.state == RUN_DIVERGED ? COMPARE_BROKEN
+                 : run_state_is_final(l->run.state)                         ? COMPARE_ENDED
+                                                                            : COMPARE_GOES_ON;
+        r->seed = l->seed;
         r->reason = l->run.reason ? l->run.reason : "";
         r->data = l->run.data;
         r->order = l->order;
+        r->windows = l->windows;
         r->experiment = l->experiment;
     }
     return 0;
@@ -345,14 +359,18 @@ static double known_or_nan(const struct store_real *r)
     return r->known ? r->value : NAN;
 }
 
+/* Groups, what is decided between them, and in what the specs differ. */
 static int write_groups(struct jsonw *w, const struct request *q, struct err *err)
 {
-    struct compare_member members[COMPARE_MAX_RUNS];
-    const char *ids[COMPARE_MAX_RUNS];
-    for (size_t i = 0; i < q->count; i++) {
+    struct compare_member *members = calloc(q->count + 1, sizeof *members);
+    const struct spec **specs = calloc(q->count + 1, sizeof *specs);
+    struct api_grouping grouping = {0};
+    int rc = members && specs ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < q->count && rc == 0; i++) {
         const struct loaded *l = &q->loaded[i];
-        ids[i] = l->run.id_text;
-        members[i] = (struct compare_member){.experiment = l->experiment,
+        specs[i] = l->has_spec ? &l->spec : NULL;
+        members[i] = (struct compare_member){.id = l->run.id_text,
+                                             .experiment = l->experiment,
                                              .name = l->run.name,
                                              .label = l->label,
                                              .seed = l->seed,
@@ -361,7 +379,18 @@ static int write_groups(struct jsonw *w, const struct request *q, struct err *er
                                              .val = known_or_nan(&l->run.val_loss),
                                              .tok_s = known_or_nan(&l->run.tok_s)};
     }
-    return api_compare_groups(w, members, ids, q->count, err);
+    if (rc == 0)
+        rc = api_grouping_init(&grouping, members, q->count, err);
+    if (rc == 0) {
+        api_grouping_write(w, &grouping, members, q->count);
+        rc = api_compare_decisions(w, &grouping, q->runs, q->count, q->at_tokens, err);
+    }
+    if (rc == 0)
+        api_compare_differs(w, specs, q->count);
+    api_grouping_finish(&grouping);
+    free(members);
+    free(specs);
+    return rc;
 }
 
 static void on_note(void *arg, const char *text)
@@ -404,6 +433,11 @@ static int take_request(struct http_request *r, struct request *q, struct err *e
     if (rc)
         return rc;
     q->points = (size_t)points;
+    long long at_tokens = 0;
+    rc = http_request_query_int(r, "at_tokens", 0, INT64_MAX, &at_tokens, err);
+    if (rc)
+        return rc;
+    q->at_tokens = at_tokens;
     size_t n = 0;
     while (http_request_query_nth(r, "ref", n))
         n++;
@@ -438,6 +472,6 @@ static void handle_compare(struct bakad *b, struct http_request *r)
 }
 
 const struct http_route api_compare_routes[] = {
-    {"GET", "/v1/compare", "ref* points", 0, handle_compare},
+    {"GET", "/v1/compare", "ref* points at_tokens", 0, handle_compare},
     {NULL, NULL, NULL, 0, NULL},
 };

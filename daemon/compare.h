@@ -48,10 +48,15 @@ struct compare_train {
     struct compare_curve means;
     struct compare_extent *extents;
     size_t extent_count;
+    /* The same means where they stand best: at the mean step, tokens and epoch of what they are over. A mean that is
+     * put at its last step makes a falling curve come late by 1/40 epoch; between two curves in different places of
+     * their epochs that moves where they cross. */
+    struct compare_curve centres;
+    int64_t not_finite; /* losses */
     /* the rest is the reducer's own */
     bool open;
     double bucket_from, bucket_to; /* the open bucket holds epochs in (from, to] */
-    double sum;
+    double sum, sum_step, sum_tokens, sum_epoch;
     int64_t in_bucket;
     struct compare_point last;
     size_t extent_limit;
@@ -84,19 +89,32 @@ struct compare_cross {
     bool a_below;
 };
 
+/* The loss at so many tokens, on straight lines between the finite points; NaN outside of them. */
+double compare_loss_at(const struct compare_curve *c, int64_t tokens, double *epoch);
+
 /* The last sign change of a - b over tokens. Both curves are taken as straight lines between their finite points; their
  * difference is examined at all tokens of either that lie within the range of both, where it has its only corners, so
  * that the crossing found is exact for such lines. A touch without a change of sign is none. */
 int compare_last_cross(const struct compare_curve *a, const struct compare_curve *b, struct compare_cross *out,
                        bool *found, struct err *err);
 
+/* Whether more is to come: a run that goes on, one that came to its end or was stopped, one that broke (failed,
+ * diverged). */
+enum compare_end { COMPARE_ENDED, COMPARE_GOES_ON, COMPARE_BROKEN };
+
+enum { COMPARE_NO_SEED = -1 };
+
 /* What the sentences need to know of a run. Strings belong to the caller and outlive the calls. */
 struct compare_run {
     const char *id, *label; /* label: the name, made unique in this comparison */
     const char *state;      /* a run state's word */
-    const char *reason;     /* "" when none */
-    const char *data;       /* data set, "" when not known (imported) */
-    const char *order;      /* data.order, "" when not known */
+    enum compare_end end;
+    int64_t seed;       /* COMPARE_NO_SEED: an import */
+    const char *reason; /* "" when none */
+    const char *data;   /* data set, "" when not known (imported) */
+    const char *order;  /* data.order, "" when not known */
+    const char *
+        windows; /* equal for runs whose batches are equal at equal seeds: order, window and batch; "" when not known */
     const char *experiment; /* equal for runs that differ in nothing but the seed */
     int64_t step;
     double epoch; /* reached */

@@ -76,9 +76,14 @@ static void extend(struct compare_train *t, const struct compare_point *p)
 static int close_bucket(struct compare_train *t, struct err *err)
 {
     struct compare_point mean = t->last;
-    mean.loss = t->sum / (double)t->in_bucket;
+    double n = (double)t->in_bucket;
+    mean.loss = t->sum / n;
     t->open = false;
-    return compare_curve_add(&t->means, mean, err);
+    int rc = compare_curve_add(&t->means, mean, err);
+    if (rc)
+        return rc;
+    struct compare_point centre = {llround(t->sum_step / n), llround(t->sum_tokens / n), t->sum_epoch / n, mean.loss};
+    return compare_curve_add(&t->centres, centre, err);
 }
 
 /* An epoch that was printed with a few digits may lie a hair above its bucket's end: 1e-6 of a bucket is forgiven. */
@@ -86,7 +91,7 @@ static void open_bucket(struct compare_train *t, const struct compare_point *p)
 {
     double k = ceil(p->epoch * COMPARE_BUCKETS_PER_EPOCH - 1e-6) - 1;
     t->open = true;
-    t->sum = 0;
+    t->sum = t->sum_step = t->sum_tokens = t->sum_epoch = 0;
     t->in_bucket = 0;
     t->bucket_from = (k + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
     t->bucket_to = (k + 1 + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
@@ -104,6 +109,10 @@ int compare_train_add(struct compare_train *t, size_t count, const int64_t *step
             open_bucket(t, &p);
         }
         t->sum += p.loss;
+        t->sum_step += (double)p.step;
+        t->sum_tokens += (double)p.tokens;
+        t->sum_epoch += p.epoch;
+        t->not_finite += !isfinite(p.loss);
         t->in_bucket++;
         t->last = p;
         if (t->extent_limit)
@@ -120,6 +129,7 @@ int compare_train_end(struct compare_train *t, struct err *err)
 void compare_train_finish(struct compare_train *t)
 {
     compare_curve_finish(&t->means);
+    compare_curve_finish(&t->centres);
     free(t->extents);
     *t = (struct compare_train){0};
 }

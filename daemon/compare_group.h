@@ -17,6 +17,7 @@ struct err;
 
 /* Of a run, what its group needs. */
 struct compare_member {
+    const char *id;
     const char *experiment; /* hash of the spec without its seed; "" when not known */
     const char *name, *label;
     int64_t seed, step;

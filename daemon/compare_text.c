@@ -1,14 +1,14 @@
 /* compare_text.c: the sentences of a comparison. Numbers here are rounded for reading; exact ones stand beside them in
  * the answer. */
-#include "daemon/compare.h"
+#include "daemon/compare_text.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "daemon/compare.h"
 
-/* "3", "1.86", "0.034" */
-static const char *epoch_text(double epoch, char out[32])
+const char *compare_epoch_text(double epoch, char out[32])
 {
     if (fabs(epoch - round(epoch)) < 0.005 && epoch >= 0.995)
         snprintf(out, 32, "%.0f", epoch);
@@ -33,10 +33,10 @@ static void arrow_text(const struct compare_run *winner, const struct compare_ru
         snprintf(saved, sizeof saved, "with as many tokens");
     else
         snprintf(saved, sizeof saved, "%.2f\u00d7 more tokens (that best stood at epoch %s)", 1 / ratio,
-                 epoch_text(arrow->loser_best.epoch, best));
-    epoch_text(loser->epoch, of);
+                 compare_epoch_text(arrow->loser_best.epoch, best));
+    compare_epoch_text(loser->epoch, of);
     snprintf(out, COMPARE_TEXT_SIZE, "%s at epoch %s passes %s's best of %s epoch%s%s: %s", winner->label,
-             epoch_text(arrow->at.epoch, at), loser->label, of, strcmp(of, "1") == 0 ? "" : "s",
+             compare_epoch_text(arrow->at.epoch, at), loser->label, of, strcmp(of, "1") == 0 ? "" : "s",
              pair->on_validation ? "" : " in training loss", saved);
 }
 
@@ -61,7 +61,7 @@ void compare_pair_text(const struct compare_run *a, const struct compare_run *b,
         bool a_lower = ca->points[best_a].loss < cb->points[best_b].loss;
         const struct compare_run *low = a_lower ? a : b, *high = a_lower ? b : a;
         char at[32];
-        epoch_text(a_lower ? ca->points[best_a].epoch : cb->points[best_b].epoch, at);
+        compare_epoch_text(a_lower ? ca->points[best_a].epoch : cb->points[best_b].epoch, at);
         snprintf(out, COMPARE_TEXT_SIZE,
                  "%s and %s: neither passes the other's best for good (%s was below at epoch %s "
                  "but did not stay there; %s never reaches %s's best)",
@@ -125,7 +125,7 @@ static const char *order_of(const struct compare_run *r)
 static void note_state(const struct notes *n, const struct compare_run *r)
 {
     char epoch[32];
-    epoch_text(r->epoch, epoch);
+    compare_epoch_text(r->epoch, epoch);
     if (strcmp(r->state, "finished") != 0) {
         if (r->step == 0)
             note(n, "%s is %s and has no steps yet", r->label, r->state);

@@ -43,7 +43,7 @@ static void write_decision(struct jsonw *w, const struct compare_decision *d, co
         jsonw_int(w, "tokens", d->tokens);
     else
         jsonw_null(w, "tokens");
-    jsonw_known(w, "epoch", d->epoch);
+    jsonw_known(w, "epoch", d->epoch_b);
     jsonw_int(w, "seeds", (int64_t)d->seeds);
     jsonw_int(w, "n", (int64_t)d->n);
     jsonw_known(w, "mean_a", d->mean_a);

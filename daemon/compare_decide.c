@@ -146,8 +146,8 @@ static void measure(const struct pairing *p, bool given, double *differences, st
         const struct pair *pair = &p->pairs[i];
         if (!given && (pair->a->end == COMPARE_BROKEN || pair->b->end == COMPARE_BROKEN))
             continue;
-        double a = compare_loss_at(curve_of(pair->a, p->on_validation), d->tokens, NULL);
-        double b = compare_loss_at(curve_of(pair->b, p->on_validation), d->tokens, &d->epoch);
+        double a = compare_loss_at(curve_of(pair->a, p->on_validation), d->tokens, &d->epoch_a);
+        double b = compare_loss_at(curve_of(pair->b, p->on_validation), d->tokens, &d->epoch_b);
         *open |= given && ((pair->a->end == COMPARE_GOES_ON && end_of(pair->a, p->on_validation) < d->tokens) ||
                            (pair->b->end == COMPARE_GOES_ON && end_of(pair->b, p->on_validation) < d->tokens));
         if (!isfinite(a) || !isfinite(b))
@@ -322,6 +322,8 @@ static void put_lower_first(struct compare_decision *d)
     struct compare_decision was = *d;
     d->a = was.b;
     d->b = was.a;
+    d->epoch_a = was.epoch_b;
+    d->epoch_b = was.epoch_a;
     d->mean_a = was.mean_b;
     d->mean_b = was.mean_a;
     d->difference = -was.difference;
@@ -339,7 +341,8 @@ static int decide_all(const struct roster *roster, size_t group_count, int64_t a
         for (size_t b = a + 1; b < group_count; b++) {
             struct compare_decision d = {.a = a,
                                          .b = b,
-                                         .epoch = NAN,
+                                         .epoch_a = NAN,
+                                         .epoch_b = NAN,
                                          .mean_a = NAN,
                                          .mean_b = NAN,
                                          .difference = NAN,

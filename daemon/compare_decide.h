@@ -50,16 +50,16 @@ struct compare_decision {
     bool on_validation;            /* else on the training loss, as means over 1/20 epoch */
     bool equal_order, order_known; /* pairs see equal data in equal order */
     bool same_data;
-    int64_t tokens;        /* the point; -1 where there is none */
-    double epoch;          /* there, of group b */
-    size_t seeds, n;       /* seeds in common; pairs of these that have a finite loss at the point */
-    double mean_a, mean_b; /* of the pairs' losses; NaN: n is 0 */
-    double difference, sd; /* of a - b; sd over n - 1, NaN: n is below 2 */
-    double level;          /* Holm's, of this pair */
-    double low, high;      /* the interval of 1 - level; NaN: n is below COMPARE_MIN_SEEDS */
-    double p, p_holm;      /* NaN as above; p_holm is to be held against COMPARE_LEVEL */
-    int64_t seeds_needed;  /* that settle it with COMPARE_POWER if difference and noise are as measured; 0: not known,
-                              above COMPARE_MAX_SEEDS_NEEDED: more than that */
+    int64_t tokens;          /* the point; -1 where there is none */
+    double epoch_a, epoch_b; /* there; NaN where there is none */
+    size_t seeds, n;         /* seeds in common; pairs of these that have a finite loss at the point */
+    double mean_a, mean_b;   /* of the pairs' losses; NaN: n is 0 */
+    double difference, sd;   /* of a - b; sd over n - 1, NaN: n is below 2 */
+    double level;            /* Holm's, of this pair */
+    double low, high;        /* the interval of 1 - level; NaN: n is below COMPARE_MIN_SEEDS */
+    double p, p_holm;        /* NaN as above; p_holm is to be held against COMPARE_LEVEL */
+    int64_t seeds_needed;    /* that settle it with COMPARE_POWER if difference and noise are as measured; 0: not known,
+                                above COMPARE_MAX_SEEDS_NEEDED: more than that */
     struct compare_crossing crossing;
 };
 

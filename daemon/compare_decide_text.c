@@ -56,11 +56,14 @@ static void add_needed(struct text *t, const struct compare_decision *d)
         add(t, "; about %lld seeds would settle it", (long long)d->seeds_needed);
 }
 
+/* Curves that are laid over each other from different epochs meet at tokens. */
 static void add_where(struct text *t, const struct compare_decision *d)
 {
     char epoch[32];
-    if (isfinite(d->epoch))
-        add(t, " at epoch %s", compare_epoch_text(d->epoch, epoch));
+    if (fabs(d->epoch_a - d->epoch_b) < 0.005)
+        add(t, " at epoch %s", compare_epoch_text(d->epoch_b, epoch));
+    else if (d->tokens > 0)
+        add(t, " at %.4g million tokens", (double)d->tokens / 1e6);
     if (!d->on_validation)
         add(t, " in training loss");
 }

@@ -167,7 +167,7 @@ static void the_point_is_the_end_of_the_shorter(void **state)
     runs[3].val.count = 2; /* b's second seed ends at 2,000 tokens */
     decide(2);
     assert_int_equal(decisions[0].tokens, 2000);
-    assert_near(decisions[0].epoch, 0.5);
+    assert_near(decisions[0].epoch_b, 0.5);
     assert_near(decisions[0].mean_b, 3);
     /* between two evaluations: interpolated, and with fewer pairs where one did not come so far */
     decide_at(2, 2500, &no_noise);

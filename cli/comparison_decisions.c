@@ -52,16 +52,6 @@ void comparison_print_decisions(const struct comparison *c, FILE *out)
                 output_style(out, STYLE_PLAIN));
 }
 
-static const char *group_of(const struct comparison *c, const char *id)
-{
-    const cJSON *group, *run;
-    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(c->json, "groups"))
-        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(group, "runs"))
-            if (cJSON_IsString(run) && strcmp(run->valuestring, id) == 0)
-                return run_text(group, "name");
-    return "";
-}
-
 /* A field's value in each run, "" where the run has no spec. */
 struct field {
     const struct comparison *c;
@@ -81,8 +71,7 @@ static bool tells_groups_apart(const struct field *f)
 {
     for (size_t i = 0; i < f->c->count; i++)
         for (size_t k = 0; k < i; k++)
-            if (strcmp(f->values[i], f->values[k]) != 0 &&
-                strcmp(group_of(f->c, f->c->runs[i].id), group_of(f->c, f->c->runs[k].id)) == 0)
+            if (strcmp(f->values[i], f->values[k]) != 0 && strcmp(f->c->runs[i].group, f->c->runs[k].group) == 0)
                 return false;
     return true;
 }
@@ -91,10 +80,10 @@ static void print_names(const struct field *f, size_t run, FILE *out)
 {
     int names = 0, more = 0;
     for (size_t i = run; i < f->c->count; i++) {
-        const char *name = group_of(f->c, f->c->runs[i].id);
+        const char *name = f->c->runs[i].group;
         bool seen = strcmp(f->values[i], f->values[run]) != 0;
         for (size_t k = run; k < i && !seen; k++)
-            seen = strcmp(group_of(f->c, f->c->runs[k].id), name) == 0;
+            seen = strcmp(f->c->runs[k].group, name) == 0;
         if (seen)
             continue;
         if (names == NAMES)

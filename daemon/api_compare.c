@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "daemon/api_compare_curves.h"
 #include "daemon/api_compare_decisions.h"
 #include "daemon/api_compare_groups.h"
 #include "daemon/compare.h"
@@ -15,7 +16,12 @@
 #include "daemon/store_curve.h"
 #include "schema/spec.h"
 
-enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SIZE + STORE_ID_SIZE + 4 };
+enum {
+    COMPARE_MAX_RUNS = 1024,
+    COMPARE_MAX_POINTS = 100000,
+    COMPARE_SMOOTH_POINTS = 1000,
+    LABEL_SIZE = NAME_SIZE + STORE_ID_SIZE + 4
+};
 
 struct loaded {
     struct store_run run;
@@ -24,12 +30,15 @@ struct loaded {
     struct spec spec;             /* where has_spec */
     int64_t seed;                 /* STORE_UNKNOWN */
     struct store_quality quality; /* of the newest validation */
+    struct api_clock clock;       /* where time was asked for */
 };
 
 struct request {
     char **refs;
     size_t ref_count;
     size_t points;
+    bool with_time;
+    struct compare_smooth smooth;
     int64_t at_tokens; /* where to decide; 0: at the end of the shorter */
     int64_t ids[COMPARE_MAX_RUNS];
     size_t count;
@@ -44,8 +53,10 @@ static void request_free(void *arg)
         free(q->refs[i]);
     free(q->refs);
     for (size_t i = 0; i < q->count; i++) {
-        if (q->loaded)
+        if (q->loaded) {
             store_run_finish(&q->loaded[i].run);
+            api_clock_finish(&q->loaded[i].clock);
+        }
         if (q->runs) {
             compare_curve_finish(&q->runs[i].val);
             compare_train_finish(&q->runs[i].train);
@@ -105,16 +116,20 @@ static int load_steps(struct store_conn *c, const struct request *q, struct load
                       struct err *err)
 {
     struct store_curve curve;
-    int rc = compare_train_init(&r->train, q->points, err);
+    unsigned columns = q->with_time ? COLUMNS_COMPARE | COLUMN_MS : COLUMNS_COMPARE;
+    int rc = compare_train_init(&r->train, q->points, &q->smooth, err);
     if (rc == 0)
-        rc = store_curve_load(c, l->run.id, 0, INT64_MAX, 0, COLUMNS_COMPARE, &curve, err);
+        rc = store_curve_load(c, l->run.id, 0, INT64_MAX, 0, columns, &curve, err);
     if (rc)
         return rc;
     rc = compare_train_add(&r->train, curve.n, curve.step, curve.epoch, curve.tokens, curve.loss, err);
     if (rc == 0)
         rc = compare_train_end(&r->train, err);
+    if (rc == 0 && q->with_time)
+        rc = api_clock_init(&l->clock, &curve, r, err);
     if (curve.n) {
         r->step = curve.step[curve.n - 1];
+        r->tokens = curve.tokens[curve.n - 1];
         r->epoch = curve.epoch[curve.n - 1];
     }
     store_curve_finish(&curve);
@@ -144,6 +159,11 @@ static int load_spec(struct store_conn *c, struct loaded *l, struct err *err)
     }
     free(text);
     return 0;
+}
+
+static double known_or_nan(const struct store_real *r)
+{
+    return r->known ? r->value : NAN;
 }
 
 static int load(struct store_conn *c, struct request *q, struct err *err)
@@ -182,6 +202,8 @@ static int load(struct store_conn *c, struct request *q, struct err *err)
                  : run_state_is_final(l->run.state)                         ? COMPARE_ENDED
                                                                             : COMPARE_GOES_ON;
         r->seed = l->seed;
+        r->params = l->run.params;
+        r->flops_per_token = known_or_nan(&l->run.flops_per_token);
         r->reason = l->run.reason ? l->run.reason : "";
         r->data = l->run.data;
         r->order = l->order;
@@ -189,55 +211,6 @@ static int load(struct store_conn *c, struct request *q, struct err *err)
         r->experiment = l->experiment;
     }
     return 0;
-}
-
-static void write_curve(struct jsonw *w, const char *key, const struct compare_curve *c)
-{
-    jsonw_begin_object(w, key);
-    jsonw_begin_array(w, "step");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_int(w, NULL, c->points[i].step);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "epoch");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_real(w, NULL, c->points[i].epoch);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "tokens");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_int(w, NULL, c->points[i].tokens);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "loss");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_real(w, NULL, c->points[i].loss);
-    jsonw_end_array(w);
-    jsonw_end_object(w);
-}
-
-static void write_extents(struct jsonw *w, const struct compare_train *t)
-{
-    const struct compare_extent *e = t->extents;
-    jsonw_begin_object(w, "raw");
-    jsonw_begin_array(w, "step");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_int(w, NULL, e[i].step);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "epoch");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].epoch);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "tokens");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_int(w, NULL, e[i].tokens);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "min");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].min);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "max");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].max);
-    jsonw_end_array(w);
-    jsonw_end_object(w);
 }
 
 static int write_run(struct store_conn *c, struct jsonw *w, const struct bakad *b, const struct request *q, size_t i,
@@ -251,13 +224,12 @@ static int write_run(struct store_conn *c, struct jsonw *w, const struct bakad *
     api_store_int(w, "seed", l->seed);
     jsonw_real(w, "epochs", r->epoch);
     api_quality_fields(w, &l->quality);
-    jsonw_begin_object(w, "curves");
-    write_curve(w, "train", &r->train.means);
-    write_curve(w, "val", &r->val);
-    if (q->points)
-        write_extents(w, &r->train);
-    jsonw_end_object(w);
-    int rc = api_job_evaluations(c, w, l->run.id, err);
+    jsonw_int(w, "gpus", l->run.gpus);
+    jsonw_int(w, "not_finite", r->train.not_finite);
+    api_curves_write(w, r, &l->clock, q->points > 0, q->smooth.kind != SMOOTH_NONE);
+    int rc = q->with_time ? api_energy_write(c, w, l->run.id, err) : 0;
+    if (rc == 0)
+        rc = api_job_evaluations(c, w, l->run.id, err);
     jsonw_end_object(w);
     return rc;
 }
@@ -354,11 +326,6 @@ static int write_pairs(struct jsonw *w, const struct request *q, struct err *err
     return rc;
 }
 
-static double known_or_nan(const struct store_real *r)
-{
-    return r->known ? r->value : NAN;
-}
-
 /* Groups, what is decided between them, and in what the specs differ. */
 static int write_groups(struct jsonw *w, const struct request *q, struct err *err)
 {
@@ -433,7 +400,18 @@ static int take_request(struct http_request *r, struct request *q, struct err *e
     if (rc)
         return rc;
     q->points = (size_t)points;
-    long long at_tokens = 0;
+    const char *smooth = http_request_query(r, "smooth");
+    if (smooth)
+        rc = compare_smooth_parse(smooth, &q->smooth, err);
+    if (rc)
+        return rc;
+    if (smooth && q->points == 0)
+        q->points = COMPARE_SMOOTH_POINTS;
+    long long with_time = 0, at_tokens = 0;
+    rc = http_request_query_int(r, "time", 0, 1, &with_time, err);
+    if (rc)
+        return rc;
+    q->with_time = with_time;
     rc = http_request_query_int(r, "at_tokens", 0, INT64_MAX, &at_tokens, err);
     if (rc)
         return rc;
@@ -472,6 +450,6 @@ static void handle_compare(struct bakad *b, struct http_request *r)
 }
 
 const struct http_route api_compare_routes[] = {
-    {"GET", "/v1/compare", "ref* points at_tokens", 0, handle_compare},
+    {"GET", "/v1/compare", "ref* points smooth time at_tokens", 0, handle_compare},
     {NULL, NULL, NULL, 0, NULL},
 };

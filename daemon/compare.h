@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "daemon/compare_smooth.h"
 
 struct err;
 
@@ -40,7 +41,7 @@ ptrdiff_t compare_curve_best(const struct compare_curve *c);
  */
 struct compare_extent {
     int64_t step, tokens;
-    double epoch, min, max;
+    double epoch, min, max, smooth; /* smooth: at the last step */
 };
 
 /* Reduces the losses of all steps while they stream by: means over 1/20 epoch, and extents for pictures at any zoom. */
@@ -59,13 +60,14 @@ struct compare_train {
     double sum, sum_step, sum_tokens, sum_epoch;
     int64_t in_bucket;
     struct compare_point last;
+    struct compare_smooth smoother;
     size_t extent_limit;
     int64_t steps_per_extent, in_extent;
 };
 
 /* extents: about how many are wanted at the end (between that and twice as many come, if there are as many steps), 0
- * for none. */
-int compare_train_init(struct compare_train *t, size_t extents, struct err *err);
+ * for none. smooth: what their `smooth` is to be, NULL: nothing. */
+int compare_train_init(struct compare_train *t, size_t extents, const struct compare_smooth *smooth, struct err *err);
 /* Steps in increasing order. A bucket is (k/20, (k+1)/20] epochs; its point carries its last step, and the plain mean
  * of its steps' losses (not finite if one of them is not). */
 int compare_train_add(struct compare_train *t, size_t count, const int64_t *step, const double *epoch,
@@ -116,8 +118,10 @@ struct compare_run {
     const char *
         windows; /* equal for runs whose batches are equal at equal seeds: order, window and batch; "" when not known */
     const char *experiment; /* equal for runs that differ in nothing but the seed */
-    int64_t step;
-    double epoch; /* reached */
+    int64_t step, tokens;
+    double epoch;           /* reached, as step and tokens */
+    int64_t params;         /* -1: not known */
+    double flops_per_token; /* NaN: not known */
     struct compare_curve val;
     struct compare_train train;
 };

@@ -77,6 +77,8 @@ void compare_pair_text(const struct compare_run *a, const struct compare_run *b,
              none ? "both have" : empty->label, none ? "" : " has", pair->on_validation ? "validation" : "training");
 }
 
+#define UNEQUAL 1.05 /* a budget that is larger by more than that is another one */
+
 struct notes {
     void (*visit)(void *arg, const char *text);
     void *arg;
@@ -122,6 +124,42 @@ static const char *order_of(const struct compare_run *r)
     return r->order;
 }
 
+enum budget { BUDGET_PARAMETERS, BUDGET_TOKENS, BUDGET_FLOPS };
+
+static double budget_of(const struct compare_run *r, enum budget budget)
+{
+    switch (budget) {
+    case BUDGET_PARAMETERS:
+        return r->params > 0 ? (double)r->params : NAN;
+    case BUDGET_TOKENS:
+        return r->tokens > 0 ? (double)r->tokens : NAN;
+    case BUDGET_FLOPS:
+        break;
+    }
+    return r->tokens > 0 ? (double)r->tokens * r->flops_per_token : NAN;
+}
+
+/* Between the least and the most of what ran: who has more of it has an advantage that the table does not show. */
+static void note_budget(const struct notes *n, const struct compare_run *runs, size_t count, enum budget budget)
+{
+    static const char *const names[] = {"parameters", "tokens", "FLOPs"};
+    static const char *const remedies[] = {"model.ffn.match makes sizes equal", "--at tokens compares at as many",
+                                           "--at flops compares at as many"};
+    const struct compare_run *least = NULL, *most = NULL;
+    for (size_t i = 0; i < count; i++) {
+        double value = budget_of(&runs[i], budget);
+        if (isnan(value))
+            continue;
+        if (!least || value < budget_of(least, budget))
+            least = &runs[i];
+        if (!most || value > budget_of(most, budget))
+            most = &runs[i];
+    }
+    if (least && budget_of(most, budget) > UNEQUAL * budget_of(least, budget))
+        note(n, "unequal %s: %s has %.4g, %s has %.4g; %s", names[budget], least->label, budget_of(least, budget),
+             most->label, budget_of(most, budget), remedies[budget]);
+}
+
 static void note_state(const struct notes *n, const struct compare_run *r)
 {
     char epoch[32];
@@ -135,6 +173,10 @@ static void note_state(const struct notes *n, const struct compare_run *r)
             note(n, "%s is %s at step %lld (epoch %s)%s%s", r->label, r->state, (long long)r->step, epoch,
                  *r->reason ? ": " : "", r->reason);
     }
+    if (r->train.not_finite > 0)
+        note(n, "%s has %lld step%s whose loss is not finite: %s in its curve", r->label,
+             (long long)r->train.not_finite, r->train.not_finite == 1 ? "" : "s",
+             r->train.not_finite == 1 ? "a gap" : "gaps");
     if (r->step > 0 && r->val.count == 0)
         note(n, "%s has no validation loss: it is compared by training loss", r->label);
 }
@@ -146,6 +188,8 @@ void compare_notes(const struct compare_run *runs, size_t count, void (*visit)(v
         note_state(&n, &runs[i]);
     note_disagreement(&n, runs, count, data_of, "data", "their losses are not on one scale");
     note_disagreement(&n, runs, count, order_of, "data.order", "they saw the text in other sequence");
+    for (int budget = BUDGET_PARAMETERS; budget <= BUDGET_FLOPS; budget++)
+        note_budget(&n, runs, count, (enum budget)budget);
     bool repeated = count < 2;
     for (size_t i = 0; i < count && !repeated; i++)
         for (size_t j = i + 1; j < count && !repeated; j++)

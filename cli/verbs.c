@@ -8,6 +8,7 @@ extern const struct verb verb_eval;
 extern const struct verb verb_evals;
 extern const struct verb verb_export;
 extern const struct verb verb_import;
+extern const struct verb verb_leaderboard;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
 extern const struct verb verb_retry;
@@ -26,6 +27,7 @@ const struct verb *const verbs[] = {
     &verb_show,
     &verb_logs,
     &verb_compare,
+    &verb_leaderboard,
     &verb_steps,
     &verb_evals,
     &verb_eval,

@@ -344,7 +344,8 @@ static int write_groups(struct jsonw *w, const struct request *q, struct err *er
                                              .step = q->runs[i].step,
                                              .best_val = known_or_nan(&l->run.best_val_loss),
                                              .val = known_or_nan(&l->run.val_loss),
-                                             .tok_s = known_or_nan(&l->run.tok_s)};
+                                             .tok_s = known_or_nan(&l->run.tok_s),
+                                             .train = known_or_nan(&l->run.train_loss)};
     }
     if (rc == 0)
         rc = api_grouping_init(&grouping, members, q->count, err);

@@ -80,6 +80,7 @@ void api_grouping_write(struct jsonw *w, const struct api_grouping *g, const str
             jsonw_null(w, "rank");
         write_stat(w, "best_val_loss", &g->groups[k].best_val);
         write_stat(w, "val_loss", &g->groups[k].val);
+        write_stat(w, "train_loss", &g->groups[k].train);
         write_stat(w, "tok_s", &g->groups[k].tok_s);
         jsonw_end_object(w);
     }

@@ -378,6 +378,18 @@ class RunsTest(unittest.TestCase):
             self.assertIn("--decide-at", self.home.ctl("compare", "study", f"--decide-at={wrong}", check=False).stderr)
         far = self.home.json("compare", "study", "--decide-at", 10 ** 12)["decisions"][0]
         self.assertEqual((far["verdict"], far["n"]), ("no_answer", 0))
+        board = self.home.json("leaderboard", "study")
+        means = [row["group"]["best_val_loss"]["mean"] for row in board["rows"]]
+        self.assertEqual((board["metric"], means, [row["rank"] for row in board["rows"]]),
+                         ("best_val_loss", sorted(means), [1, 2]))
+        self.assertEqual(board["rows"][1]["against_first"], answer["decisions"][0])
+        text = self.home.ctl("leaderboard", "study").stdout
+        self.assertRegex(text, rf"(?m)^2 +{board['rows'][1]['group']['name']} +3 +{means[1]:.4f} ± ")
+        self.assertIn("a run's final loss varies by ", text)
+        speeds = self.home.json("leaderboard", "study", "--by", "speed")["rows"]
+        self.assertGreaterEqual(speeds[0]["group"]["tok_s"]["mean"], speeds[1]["group"]["tok_s"]["mean"])
+        wrong = self.home.ctl("leaderboard", "study", "--by", "luck", check=False)
+        self.assertEqual((wrong.returncode, "--by luck: one of best, end, train or speed is needed" in wrong.stderr), (2, True))
         # one seed each: the table says all, and of few pairs none is left out
         text = self.home.ctl("compare", "study-gelu-s1", "study-swiglu-s2").stdout
         self.assertNotIn("±", text)

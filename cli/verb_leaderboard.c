@@ -195,7 +195,7 @@ static void print_remarks(const cJSON *answer)
         output_line(stdout, "no group has several seeds: these ranks may be luck");
     else {
         snprintf(text, sizeof text,
-                 "a run's loss varies by %.2g (standard deviation) between seeds, pooled over %.0f groups", sd,
+                 "a run's final loss varies by %.2g (standard deviation) between seeds, pooled over %.0f groups", sd,
                  run_number(noise, "groups"));
         output_line(stdout, text);
     }

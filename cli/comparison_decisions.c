@@ -52,6 +52,24 @@ void comparison_print_decisions(const struct comparison *c, FILE *out)
                 output_style(out, STYLE_PLAIN));
 }
 
+static const char *label_of(const struct comparison *c, const char *id)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->runs[i].id, id) == 0)
+            return c->runs[i].label;
+    return id;
+}
+
+char *comparison_cross_text(const struct comparison *c, const cJSON *cross)
+{
+    char epoch[RUN_VIEW_SIZE], *text;
+    if (asprintf(&text, "the curves of %s and %s cross last at epoch %s; %s is below from there",
+                 label_of(c, run_text(cross, "a")), label_of(c, run_text(cross, "b")),
+                 run_format_epoch(run_number(cross, "epoch"), epoch), label_of(c, run_text(cross, "below"))) < 0)
+        abort();
+    return text;
+}
+
 /* A field's value in each run, "" where the run has no spec. */
 struct field {
     const struct comparison *c;

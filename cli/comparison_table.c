@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/table.h"
+#include "cli/document.h"
 #include "cli/output.h"
 #include "cli/run_view.h"
 
@@ -207,39 +208,24 @@ void comparison_print_table(const struct comparison *c, enum comparison_at at, c
     free(order);
 }
 
-/* A cell's bar would end it. */
-static void print_markdown_text(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '|' || *text == '\\' || *text == '*' || *text == '_' || *text == '`' || *text == '<')
-            putc('\\', out);
-        putc(*text, out);
-    }
-}
-
-void comparison_print_markdown_table(const struct comparison *c, enum comparison_at at,
-                                     const struct comparison_budget *budget, FILE *out)
+void comparison_document_table(const struct comparison *c, enum comparison_at at,
+                               const struct comparison_budget *budget, struct document *d)
 {
     size_t *order = find_order(c, at, budget), n = sizeof all / sizeof *all;
     struct view v = {c, budget, order};
-    char text[96];
-    fputs("| run |", out);
+    char title[96], cell[RUN_VIEW_SIZE];
+    document_table_begin(d);
+    document_table_column(d, columns[RUN].title);
     for (size_t i = 0; i < n; i++)
         if (is_shown(&v, all[i]))
-            fprintf(out, " %s |", title_of(&v, all[i], text));
-    fputs("\n| --- |", out);
-    for (size_t i = 0; i < n; i++)
-        if (is_shown(&v, all[i]))
-            fputs(" ---: |", out);
-    putc('\n', out);
+            document_table_column(d, title_of(&v, all[i], title));
     for (size_t r = 0; r < c->count; r++) {
-        fputs("| ", out);
-        print_markdown_text(out, c->runs[order[r]].label);
-        fputs(" |", out);
+        document_table_row(d);
+        document_table_cell(d, c->runs[order[r]].label);
         for (size_t i = 0; i < n; i++)
             if (is_shown(&v, all[i]))
-                fprintf(out, " %s |", cell_of(&v, all[i], order[r], text));
-        putc('\n', out);
+                document_table_cell(d, cell_of(&v, all[i], order[r], cell));
     }
+    document_table_end(d);
     free(order);
 }

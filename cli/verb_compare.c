@@ -15,6 +15,7 @@
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
+#include "cli/study.h"
 #include "cli/svg.h"
 
 enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 3, SVG_TRAIN = 3 };
@@ -88,24 +89,11 @@ static void print_chart(const struct comparison *c, const struct wanted *wanted)
     print_undrawn(c);
 }
 
-static const char *label_of(const struct comparison *c, const char *id)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->runs[i].id, id) == 0)
-            return c->runs[i].label;
-    return id;
-}
-
 static void print_crosses(const struct comparison *c)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "crosses")) {
-        char epoch[RUN_VIEW_SIZE], *text;
-        const char *below = run_text(item, "below"), *a = run_text(item, "a");
-        if (asprintf(&text, "the curves of %s and %s cross last at epoch %s; %s is below from there", label_of(c, a),
-                     label_of(c, run_text(item, "b")), run_format_epoch(run_number(item, "epoch"), epoch),
-                     label_of(c, below)) < 0)
-            abort();
+        char *text = comparison_cross_text(c, item);
         output_line(stdout, text);
         free(text);
     }
@@ -234,7 +222,36 @@ static bool any_has_axis(const struct comparison *c)
     return known;
 }
 
-static int show(const struct comparison *c, const struct wanted *wanted, struct err *err)
+/* Where the comparison goes besides the terminal; NULL: nowhere. */
+struct files {
+    const char *svg, *md, *html;
+};
+
+static int save(const struct comparison *c, const struct wanted *wanted, const struct comparison_budget *budget,
+                const struct files *files, struct err *err)
+{
+    const struct study study = {
+        .at = wanted->at, .budget = budget, .x_scale = wanted->x_scale, .y_scale = wanted->y_scale};
+    int rc = files->svg ? write_svg(c, wanted, files->svg, err) : 0;
+    if (rc == 0 && files->md)
+        rc = study_save(c, &study, files->md, false, err);
+    if (rc == 0 && files->html)
+        rc = study_save(c, &study, files->html, true, err);
+    return rc;
+}
+
+static void tell_files(const struct files *files, FILE *out)
+{
+    if (files->svg)
+        fprintf(out, "curves drawn to %s\n", files->svg);
+    if (files->md)
+        fprintf(out, "written to %s, its picture beside it\n", files->md);
+    if (files->html)
+        fprintf(out, "written to %s\n", files->html);
+}
+
+static int show(const struct comparison *c, const struct wanted *wanted, bool print, const struct files *files,
+                struct err *err)
 {
     struct comparison_budget budget;
     bool with_budget = wanted->at == COMPARISON_AT_BUDGET;
@@ -243,22 +260,34 @@ static int show(const struct comparison *c, const struct wanted *wanted, struct 
         return err_set(err, ERR_INVALID, "--at %s: none of these runs knows its %s",
                        comparison_axis_word(wanted->budget), comparison_axis_word(wanted->budget));
     }
-    print_all(c, wanted, with_budget ? &budget : NULL);
+    int rc = save(c, wanted, with_budget ? &budget : NULL, files, err);
+    if (rc == 0 && print)
+        print_all(c, wanted, with_budget ? &budget : NULL);
     if (with_budget)
         comparison_budget_finish(&budget);
-    return 0;
+    return rc;
+}
+
+static bool is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
 }
 
 static int run(struct cli *cli)
 {
     bool csv = args_flag(&cli->args, "--csv");
-    const char *svg = args_value(&cli->args, "--svg");
-    bool svg_to_stdout = svg && strcmp(svg, "-") == 0;
+    const struct files files = {args_value(&cli->args, "--svg"), args_value(&cli->args, "--md"),
+                                args_value(&cli->args, "--html")};
+    bool file_to_stdout = is_stdout(files.svg) || is_stdout(files.md) || is_stdout(files.html);
     struct wanted wanted;
-    if (svg && !*svg)
-        return cli_usage(cli, "--svg is empty: the path of a file is needed, or -");
-    if (csv + cli->json + svg_to_stdout > 1)
-        return cli_usage(cli, "--csv, --json and --svg - all want standard output: one at a time");
+    for (int i = 0; i < 3; i++) {
+        const char *path = (const char *const[]){files.svg, files.md, files.html}[i];
+        if (path && !*path)
+            return cli_usage(cli, "--%s is empty: the path of a file is needed, or -",
+                             (const char *const[]){"svg", "md", "html"}[i]);
+    }
+    if (csv + cli->json + is_stdout(files.svg) + is_stdout(files.md) + is_stdout(files.html) > 1)
+        return cli_usage(cli, "--csv, --json and --svg - (--md -, --html -) all want standard output: one at a time");
     if (read_wanted(cli, &wanted))
         return CLI_USAGE;
     struct err err = {0};
@@ -275,16 +304,14 @@ static int run(struct cli *cli)
     if (!any_has_axis(&c))
         rc = err_set(&err, ERR_INVALID, "--x %s: none of these runs knows its %s", comparison_axis_word(wanted.x),
                      comparison_axis_word(wanted.x));
-    if (!rc && svg)
-        rc = write_svg(&c, &wanted, svg, &err);
+    if (!rc)
+        rc = show(&c, &wanted, !cli->json && !csv && !file_to_stdout, &files, &err);
     if (!rc && cli->json)
         output_json(stdout, answer);
     else if (!rc && csv)
         comparison_print_csv(&c, stdout);
-    else if (!rc && !svg_to_stdout)
-        rc = show(&c, &wanted, &err);
-    if (!rc && svg && !svg_to_stdout)
-        fprintf(csv || cli->json ? stderr : stdout, "curves drawn to %s\n", svg);
+    if (!rc && !file_to_stdout)
+        tell_files(&files, csv || cli->json ? stderr : stdout);
     comparison_finish(&c);
     cJSON_Delete(answer);
     return rc ? cli_fail(cli, &err) : CLI_DONE;
@@ -292,6 +319,8 @@ static int run(struct cli *cli)
 
 static const struct args_option options[] = {
     {"--svg", 0, "FILE", "draw the curves into an SVG file (\"-\": standard output)", false},
+    {"--md", 0, "FILE", "the comparison as Markdown, its picture beside it", false},
+    {"--html", 0, "FILE", "the comparison as one HTML file that needs nothing else", false},
     {"--csv", 0, NULL, "the curves: run,name,step,epoch,tokens,metric,value", false},
     {"--x", 0, "AXIS", "draw over " COMPARISON_AXES " (default: epoch)", false},
     {"--metric", 0, "WHAT", "draw train or val (default: val where every run has it)", false},
@@ -351,7 +380,7 @@ const struct verb verb_compare = {
             "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
-            "  bakactl compare ffn --svg ffn.svg\n"
+            "  bakactl compare ffn --svg ffn.svg --html ffn.html\n"
             "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
             "  bakactl compare study --x time --at flops\n"
             "  bakactl compare elephant swiglu --smooth ema:0.98 --log x\n"

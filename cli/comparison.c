@@ -211,10 +211,27 @@ static void add_series(struct comparison_plot *p, const struct comparison_run *r
         .label = r->label, .x = curve->x, .y = curve->loss, .count = curve->count, .colour = colour, .faint = faint};
 }
 
-/* From lowest to highest of neighbouring steps and back: a faint line that shows all that was recorded. */
-static void add_band(struct comparison_plot *p, const struct comparison_run *r, size_t colour)
+/* Runs of a group share a colour, the first of them in order giving it. */
+static int colour_of(const struct comparison *c, const struct ranked *order, size_t index)
 {
-    struct comparison_band *band = &p->bands[colour];
+    int colour = 0;
+    for (size_t i = 0; i <= index; i++) {
+        size_t first = 0;
+        const char *group = c->runs[order[i].index].group;
+        while (first < i && (!*group || strcmp(c->runs[order[first].index].group, group) != 0))
+            first++;
+        bool same = strcmp(group, c->runs[order[index].index].group) == 0;
+        if (i == index || (first == i && *group && same))
+            return colour;
+        colour += first == i;
+    }
+    return colour;
+}
+
+/* From lowest to highest of neighbouring steps and back: a faint line that shows all that was recorded. */
+static void add_band(struct comparison_plot *p, const struct comparison_run *r, size_t index, int colour)
+{
+    struct comparison_band *band = &p->bands[index];
     band->x = malloc((2 * r->raw.count + 1) * sizeof *band->x);
     band->y = malloc((2 * r->raw.count + 1) * sizeof *band->y);
     if (!band->x || !band->y)
@@ -225,7 +242,7 @@ static void add_band(struct comparison_plot *p, const struct comparison_run *r, 
         band->y[2 * i + 1] = i % 2 ? r->low[i] : r->high[i];
     }
     p->series[p->plot.series_count++] = (struct plot_series){
-        .label = r->label, .x = band->x, .y = band->y, .count = 2 * r->raw.count, .colour = (int)colour, .faint = true};
+        .label = r->label, .x = band->x, .y = band->y, .count = 2 * r->raw.count, .colour = colour, .faint = true};
 }
 
 static const cJSON *find_arrow(const struct comparison *c, size_t winner, size_t loser)
@@ -269,7 +286,7 @@ static void add_arrows(const struct comparison *c, const struct ranked *order, s
             const cJSON *json = find_arrow(c, order[w].index, order[l].index);
             const char *group = c->runs[order[w].index].group;
             if (json && (!*group || strcmp(group, c->runs[order[l].index].group) != 0))
-                add_arrow(c, json, (int)w, &c->runs[order[w].index], &c->runs[order[l].index], p);
+                add_arrow(c, json, colour_of(c, order, w), &c->runs[order[w].index], &c->runs[order[l].index], p);
         }
 }
 
@@ -322,12 +339,12 @@ void comparison_plot_init(const struct comparison *c, const struct comparison_ch
     if (!p.series || !p.arrows || !p.bands)
         abort();
     for (size_t i = drawn; i-- > 0 && smoothed;)
-        add_band(&p, &c->runs[order[i].index], i);
+        add_band(&p, &c->runs[order[i].index], i, colour_of(c, order, i));
     for (size_t i = drawn; i-- > 0 && with_train;)
-        add_series(&p, &c->runs[order[i].index], &c->runs[order[i].index].train, (int)i, true);
+        add_series(&p, &c->runs[order[i].index], &c->runs[order[i].index].train, colour_of(c, order, i), true);
     for (size_t i = drawn; i-- > 0;) {
         const struct comparison_run *r = &c->runs[order[i].index];
-        add_series(&p, r, smoothed ? &r->raw : comparison_deciding(c, r), (int)i, false);
+        add_series(&p, r, smoothed ? &r->raw : comparison_deciding(c, r), colour_of(c, order, i), false);
         p.series[p.plot.series_count - 1].detail = detail_of(c, r, &p);
         p.series[p.plot.series_count - 1].strong = (ptrdiff_t)order[i].index == c->winner && c->count > 1;
     }

@@ -88,7 +88,7 @@ const struct verb verb_report = {
     .name = "report",
     .path = "report",
     .arguments = "RUN|TAG... -o FILE.md|FILE.html [--title TEXT] [--question TEXT]",
-    .summary = "a study written down: question, result, curves, how to reproduce",
+    .summary = "a study written down: result, curves, how to reproduce",
     .help = "Writes down what `bakactl compare` says of these runs: the question, the design,\n"
             "what is decided, the curves with their arrow, who passed whom, the table, what to\n"
             "doubt, and a spec with the commands that run it all again. HTML is one file that\n"

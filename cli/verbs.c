@@ -11,6 +11,7 @@ extern const struct verb verb_import;
 extern const struct verb verb_leaderboard;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
+extern const struct verb verb_query;
 extern const struct verb verb_report;
 extern const struct verb verb_retry;
 extern const struct verb verb_sample;
@@ -30,6 +31,7 @@ const struct verb *const verbs[] = {
     &verb_compare,
     &verb_leaderboard,
     &verb_report,
+    &verb_query,
     &verb_steps,
     &verb_evals,
     &verb_eval,

@@ -29,15 +29,20 @@ struct message {
     size_t size;
 };
 
+/* By bytes: table[b] is the sum of the byte b alone. Made at its first use. */
 uint32_t event_crc32c(const void *data, size_t size)
 {
+    static uint32_t table[256];
     const unsigned char *p = data;
-    uint32_t crc = ~UINT32_C(0);
-    for (size_t i = 0; i < size; i++) {
-        crc ^= p[i];
+    for (uint32_t n = 0; table[255] == 0 && n < 256; n++) {
+        uint32_t sum = n;
         for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82f63b78) : 0);
+            sum = sum >> 1 ^ (sum & 1 ? UINT32_C(0x82f63b78) : 0);
+        table[n] = sum;
     }
+    uint32_t crc = ~UINT32_C(0);
+    for (size_t i = 0; i < size; i++)
+        crc = crc >> 8 ^ table[(crc ^ p[i]) & 0xff];
     return ~crc;
 }
 

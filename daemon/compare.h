@@ -49,17 +49,17 @@ struct compare_train {
     struct compare_curve means;
     struct compare_extent *extents;
     size_t extent_count;
-    /* The same means where they stand best: at the mean step, tokens and epoch of what they are over. A mean that is
-     * put at its last step makes a falling curve come late by 1/40 epoch; between two curves in different places of
-     * their epochs that moves where they cross. */
+    /* The same means where they stand best: in the middle of the steps, tokens and epochs that they are over. A mean
+     * that is put at its last step makes a falling curve come late by 1/40 epoch; between two curves in different
+     * places of their epochs that moves where they cross. */
     struct compare_curve centres;
     int64_t not_finite; /* losses */
     /* the rest is the reducer's own */
     bool open;
     double bucket_from, bucket_to; /* the open bucket holds epochs in (from, to] */
-    double sum, sum_step, sum_tokens, sum_epoch;
+    double sum;
     int64_t in_bucket;
-    struct compare_point last;
+    struct compare_point first, last; /* of the open bucket */
     struct compare_smooth smoother;
     size_t extent_limit;
     int64_t steps_per_extent, in_extent;

@@ -81,13 +81,15 @@ static void extend(struct compare_train *t, const struct compare_point *p)
 static int close_bucket(struct compare_train *t, struct err *err)
 {
     struct compare_point mean = t->last;
-    double n = (double)t->in_bucket;
-    mean.loss = t->sum / n;
+    mean.loss = t->sum / (double)t->in_bucket;
     t->open = false;
     int rc = compare_curve_add(&t->means, mean, err);
     if (rc)
         return rc;
-    struct compare_point centre = {llround(t->sum_step / n), llround(t->sum_tokens / n), t->sum_epoch / n, mean.loss};
+    const struct compare_point *first = &t->first, *last = &t->last;
+    struct compare_point centre = {first->step + (last->step - first->step) / 2,
+                                   first->tokens + (last->tokens - first->tokens) / 2, (first->epoch + last->epoch) / 2,
+                                   mean.loss};
     return compare_curve_add(&t->centres, centre, err);
 }
 
@@ -96,7 +98,8 @@ static void open_bucket(struct compare_train *t, const struct compare_point *p)
 {
     double k = ceil(p->epoch * COMPARE_BUCKETS_PER_EPOCH - 1e-6) - 1;
     t->open = true;
-    t->sum = t->sum_step = t->sum_tokens = t->sum_epoch = 0;
+    t->first = *p;
+    t->sum = 0;
     t->in_bucket = 0;
     t->bucket_from = (k + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
     t->bucket_to = (k + 1 + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
@@ -114,9 +117,6 @@ int compare_train_add(struct compare_train *t, size_t count, const int64_t *step
             open_bucket(t, &p);
         }
         t->sum += p.loss;
-        t->sum_step += (double)p.step;
-        t->sum_tokens += (double)p.tokens;
-        t->sum_epoch += p.epoch;
         t->not_finite += !isfinite(p.loss);
         t->in_bucket++;
         t->last = p;

@@ -111,7 +111,7 @@ class Axes(DaemonCase):
         low = self.bring("alone", [(s, s / 10, s * 80, 1 + 1 / s, 1 + 1 / s) for s in range(1, 11)])
         self.assertIn("alone", self.told(low))
         self.d.until_step(running, 2)
-        queued = [self.d.queue(f"n20.m{k}") for k in (20, 21, 22)]
+        queued = [self.d.queue(f"n900.m{k}") for k in (20, 21, 22)]
         apart = self.bring("apart", [(s, s / 10, 10 ** 6 + s, 1.0, 1.5) for s in range(1, 11)])
         answer = self.d.json("compare", low, apart)
         self.assertEqual([c for c in answer["crosses"]], [])
@@ -121,7 +121,7 @@ class Axes(DaemonCase):
             self.told(low, apart, "--x", axis, "--log", "xy", "--at", axis)
         text = self.told(failed, running, *queued, low)
         self.assertIn("n4000.m20 is still running", text)
-        self.assertRegex(text, r"note: n20\.m2\d is queued and has no steps yet")
+        self.assertRegex(text, r"note: n900\.m2\d is queued and has no steps yet")
         self.d.ctl("cancel", running, *queued)
 
     def test_many_runs(self):

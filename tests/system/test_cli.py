@@ -234,7 +234,7 @@ class CliTest(unittest.TestCase):
         self.refused(2, "too few arguments", "compare")
         self.refused(2, "", "frobnicate")
         self.refused(2, "--name", "import", "x.csv")
-        self.refused(2, "--csv and --json", "steps", "x", "--csv", "--json")
+        self.refused(2, "--csv, --json and --jsonl", "steps", "x", "--csv", "--json")
         self.refused(2, "--timeout", "wait", "x", "--timeout", "soon")
         self.refused(2, "--set", "submit", "x.json", "--set", "novalue")
         bad = self.home.root / "bad.csv"

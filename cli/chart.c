@@ -10,7 +10,7 @@
 #include "base/json_check.h"
 #include "cli/plot.h"
 
-enum { CHART_WIDTH_MIN = 40, CHART_HEIGHT_MIN = 4, LETTERS = 62, NOBODY = -1 };
+enum { CHART_WIDTH_MIN = 20, CHART_HEIGHT_MIN = 4, LETTERS = 62, NOBODY = -1 };
 
 static const char letters[LETTERS + 1] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 static const char *const palette[] = {"36", "35", "33", "32", "34", "31", "96", "95", "93"};
@@ -73,16 +73,19 @@ static double dot_y(const struct view *v, double y)
     return fmin(fmax((1 - plot_axis_place(&v->y, y)) * (4.0 * v->canvas.rows - 1), -1e5), 1e5);
 }
 
-static void draw_line(struct view *v, double x0, double y0, double x1, double y1, int colour)
+static void draw_line(struct view *v, double x0, double y0, double x1, double y1, int colour, bool faint)
 {
     double length = fmax(fabs(x1 - x0), fabs(y1 - y0));
     long n = lround(length);
     for (long i = 0; i <= n; i++) {
         double t = n ? (double)i / (double)n : 0;
-        put_dot(&v->canvas, lround(x0 + t * (x1 - x0)), lround(y0 + t * (y1 - y0)), colour);
+        long x = lround(x0 + t * (x1 - x0)), y = lround(y0 + t * (y1 - y0));
+        if (!faint || (x + y) % 2 == 0)
+            put_dot(&v->canvas, x, y, colour);
     }
 }
 
+/* A faint curve is dotted: what is drawn over it stays legible without colours too. */
 static void draw_series(struct view *v, const struct plot_series *s)
 {
     bool open = false;
@@ -93,7 +96,7 @@ static void draw_series(struct view *v, const struct plot_series *s)
             continue;
         }
         double x = dot_x(v, s->x[i]), y = dot_y(v, s->y[i]);
-        draw_line(v, open ? px : x, open ? py : y, x, y, s->colour);
+        draw_line(v, open ? px : x, open ? py : y, x, y, s->colour, s->faint);
         px = x;
         py = y;
         open = true;
@@ -105,6 +108,15 @@ static const char *letter_text(size_t index, char out[2])
     out[0] = index < LETTERS ? letters[index] : '*';
     out[1] = 0;
     return out;
+}
+
+/* Faint curves have no letter. */
+static size_t letter_index(const struct plot *p, size_t series)
+{
+    size_t index = 0;
+    for (size_t s = 0; s < series; s++)
+        index += !p->series[s].faint;
+    return index;
 }
 
 /* y of the series at column's middle; NaN where it has none. */
@@ -134,12 +146,14 @@ static void draw_letters(struct view *v, const struct plot *p)
     int spacing = (int)p->series_count * 4 > 14 ? (int)p->series_count * 4 : 14;
     for (size_t s = 0; s < p->series_count; s++) {
         char letter[2];
+        if (p->series[s].faint)
+            continue;
         for (int column = 2 + (int)s * spacing / (int)p->series_count; column < v->columns; column += spacing) {
-            double x = v->x.min + (column + 0.5) / v->columns * (v->x.max - v->x.min);
+            double x = plot_axis_value(&v->x, (column + 0.5) / v->columns);
             double y = value_at(&p->series[s], x);
             int row = (int)floor(dot_y(v, y) / 4);
             if (isfinite(y) && is_alone(&v->canvas, column, row))
-                put_text(&v->canvas, column, row, letter_text(s, letter), p->series[s].colour, true);
+                put_text(&v->canvas, column, row, letter_text(letter_index(p, s), letter), p->series[s].colour, true);
         }
     }
 }
@@ -235,7 +249,7 @@ static struct end *find_ends(const struct view *v, const struct plot *p, size_t 
     *count = 0;
     for (size_t s = 0; s < p->series_count; s++) {
         ptrdiff_t last = plot_series_end(&p->series[s]);
-        if (last < 0 || !plot_axis_holds(&v->y, p->series[s].y[last]))
+        if (p->series[s].faint || last < 0 || !plot_axis_holds(&v->y, p->series[s].y[last]))
             continue;
         double y = p->series[s].y[last];
         ends[(*count)++] =
@@ -256,8 +270,9 @@ static void draw_ends(struct view *v, const struct plot *p)
         for (const struct cell *cell = cell_at(&v->canvas, column, ends[i].row); cell && cell->firm;
              cell = cell_at(&v->canvas, ++column, ends[i].row))
             continue;
-        v->lettered[ends[i].series] = put_text(&v->canvas, column, ends[i].row, letter_text(ends[i].series, letter),
-                                               p->series[ends[i].series].colour, true);
+        v->lettered[ends[i].series] =
+            put_text(&v->canvas, column, ends[i].row, letter_text(letter_index(p, ends[i].series), letter),
+                     p->series[ends[i].series].colour, true);
     }
     free(ends);
 }
@@ -361,7 +376,7 @@ static void print_entry(struct legend *l, const struct view *v, const struct plo
     bool whole = l->indent + label + detail <= l->width;
     legend_next(l, whole ? label + detail : label);
     start_colour(l->out, &v->canvas, series->colour);
-    fprintf(l->out, "%s %s", letter_text(s, letter), series->label);
+    fprintf(l->out, "%s %s", letter_text(letter_index(p, s), letter), series->label);
     end_colour(l->out, &v->canvas, series->colour);
     if (!whole) { /* a long name has its numbers on a line of their own */
         fprintf(l->out, "\n%*s", l->indent + 1, "");
@@ -370,11 +385,29 @@ static void print_entry(struct legend *l, const struct view *v, const struct plo
     fprintf(l->out, "%s%s%s", series->detail ? " " : "", series->detail ? series->detail : "", where);
 }
 
+/* Behind `at` columns of a line; broken at spaces where it has no room. */
+static void print_words(FILE *out, const char *text, int at, int width)
+{
+    for (int used = at - 1; *text;) {
+        size_t size = strcspn(text, " ");
+        char word[256];
+        snprintf(word, sizeof word, "%.*s", (int)size, text);
+        if (used > at && used + 1 + columns_of(word) > width) {
+            fprintf(out, "\n%*s", at - 1, "");
+            used = at - 1;
+        }
+        fprintf(out, " %.*s", (int)size, text);
+        used += 1 + columns_of(word);
+        text += size + (text[size] == ' ');
+    }
+}
+
 static void print_legend(FILE *out, const struct view *v, const struct plot *p, int margin, int width)
 {
     struct legend l = {out, margin + 2, width, 0};
     for (size_t s = 0; s < p->series_count; s++)
-        print_entry(&l, v, p, s);
+        if (!p->series[s].faint)
+            print_entry(&l, v, p, s);
     for (size_t i = 0; i < p->arrow_count; i++) {
         const struct plot_arrow *a = &p->arrows[i];
         if (!arrow_is_drawn(v, a))
@@ -384,7 +417,7 @@ static void print_legend(FILE *out, const struct view *v, const struct plot *p, 
         start_colour(out, &v->canvas, a->colour);
         fputs(arrow_head(a), out);
         end_colour(out, &v->canvas, a->colour);
-        fprintf(out, " %s", a->text);
+        print_words(out, a->text, margin + 4, width);
     }
     putc('\n', out);
 }
@@ -416,7 +449,13 @@ void chart_print(FILE *out, const struct plot *p, const struct chart_options *op
     if (!options->colour)
         draw_letters(&v, p);
     const char *bold = options->colour ? "\033[1m" : "", *plain = options->colour ? "\033[0m" : "";
-    fprintf(out, "%*s%s%s%s%s\n", margin + 2, "", bold, p->y_label, plain, v.y.log ? " (log)" : "");
+    const char *log = v.y.log ? " (log)" : "";
+    /* "validation loss (nats a prediction)" begins at the edge, then without its parentheses, where it has no room */
+    int label = columns_of(p->y_label) + (int)strlen(log), start = margin + 2 + label <= width ? margin + 2 : 0;
+    const char *parenthesis = strstr(p->y_label, " (");
+    int length = start + label <= width || !parenthesis ? (int)strlen(p->y_label) : (int)(parenthesis - p->y_label);
+    fprintf(out, "%*s%s%.*s%s%s\n", start, "", bold, length, p->y_label, plain,
+            length + (int)strlen(log) <= width ? log : "");
     print_rows(out, &v, margin);
     print_x_axis(out, &v, p, margin);
     print_legend(out, &v, p, margin, width);

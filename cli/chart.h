@@ -11,7 +11,7 @@
 struct plot;
 
 struct chart_options {
-    int width;  /* columns in all, >= 40 is sensible; less is raised to 40 */
+    int width;  /* columns in all, >= 40 is sensible; less than 20 is raised to that */
     int height; /* rows of dots, without title, axis and legend; at least 4 */
     bool colour;
 };

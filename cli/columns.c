@@ -30,7 +30,8 @@ static void print_header(struct columns *c, const cJSON *names)
 {
     c->started = true;
     if (c->json) {
-        putc('[', c->out);
+        if (!c->lines)
+            putc('[', c->out);
         return;
     }
     const cJSON *name;
@@ -50,7 +51,7 @@ void columns_print_page(struct columns *c, const cJSON *page)
         print_header(c, names);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(page, "rows")) {
         if (c->json)
-            fputs(c->rows ? ",\n{" : "\n{", c->out);
+            fputs(c->lines ? "{" : c->rows ? ",\n{" : "\n{", c->out);
         const cJSON *value = row->child;
         name = names ? names->child : NULL;
         for (; value && name; value = value->next, name = name->next) {
@@ -60,7 +61,7 @@ void columns_print_page(struct columns *c, const cJSON *page)
                 fprintf(c->out, "\"%s\":", name->valuestring);
             print_value(c, name->valuestring, value);
         }
-        fputs(c->json ? "}" : "\n", c->out);
+        fputs(!c->json ? "\n" : c->lines ? "}\n" : "}", c->out);
         c->rows++;
     }
 }
@@ -69,6 +70,6 @@ void columns_end(struct columns *c, const char *names)
 {
     if (!c->started && !c->json)
         fprintf(c->out, "%s\n", names);
-    if (c->json)
+    if (c->json && !c->lines)
         fputs(!c->started ? "[]\n" : c->rows ? "\n]\n" : "]\n", c->out);
 }

@@ -11,6 +11,7 @@
 struct columns {
     FILE *out;
     bool json;
+    bool lines;     /* with json: an object a line instead of an array */
     bool started;   /* the header or the opening bracket is out */
     long long rows; /* printed so far */
 };

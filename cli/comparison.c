@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/json.h"
+#include "cli/comparison_axis.h"
 #include "cli/run_view.h"
 
 static double *numbers(const cJSON *array, size_t count)
@@ -21,6 +22,13 @@ static double *numbers(const cJSON *array, size_t count)
     return out;
 }
 
+static void read_seconds(const cJSON *json, struct comparison_curve *c)
+{
+    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(json, "seconds");
+    if (seconds)
+        c->seconds = numbers(seconds, c->count);
+}
+
 static struct comparison_curve read_curve(const cJSON *json)
 {
     struct comparison_curve c = {.count = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json, "loss"))};
@@ -28,7 +36,29 @@ static struct comparison_curve read_curve(const cJSON *json)
     c.epoch = numbers(cJSON_GetObjectItemCaseSensitive(json, "epoch"), c.count);
     c.tokens = numbers(cJSON_GetObjectItemCaseSensitive(json, "tokens"), c.count);
     c.loss = numbers(cJSON_GetObjectItemCaseSensitive(json, "loss"), c.count);
+    read_seconds(json, &c);
     return c;
+}
+
+static void read_raw(const cJSON *json, struct comparison_run *r)
+{
+    struct comparison_curve c = {.count = (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json, "min"))};
+    c.step = numbers(cJSON_GetObjectItemCaseSensitive(json, "step"), c.count);
+    c.epoch = numbers(cJSON_GetObjectItemCaseSensitive(json, "epoch"), c.count);
+    c.tokens = numbers(cJSON_GetObjectItemCaseSensitive(json, "tokens"), c.count);
+    c.loss = numbers(cJSON_GetObjectItemCaseSensitive(json, "smooth"), c.count);
+    read_seconds(json, &c);
+    r->raw = c;
+    r->low = numbers(cJSON_GetObjectItemCaseSensitive(json, "min"), c.count);
+    r->high = numbers(cJSON_GetObjectItemCaseSensitive(json, "max"), c.count);
+}
+
+static void read_energy(const cJSON *json, struct comparison_curve *out)
+{
+    const cJSON *joules = cJSON_GetObjectItemCaseSensitive(json, "joules");
+    out->count = (size_t)cJSON_GetArraySize(joules);
+    out->step = numbers(cJSON_GetObjectItemCaseSensitive(json, "step"), out->count);
+    out->loss = numbers(joules, out->count);
 }
 
 static void curve_finish(struct comparison_curve *c)
@@ -37,6 +67,18 @@ static void curve_finish(struct comparison_curve *c)
     free(c->epoch);
     free(c->tokens);
     free(c->loss);
+    free(c->seconds);
+    free(c->x);
+}
+
+static const char *group_of(const cJSON *answer, const char *id)
+{
+    const cJSON *group, *run;
+    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(answer, "groups"))
+        cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(group, "runs"))
+            if (cJSON_IsString(run) && strcmp(run->valuestring, id) == 0)
+                return run_text(group, "name");
+    return "";
 }
 
 static double lowest(const struct comparison_curve *c)
@@ -48,7 +90,12 @@ static double lowest(const struct comparison_curve *c)
     return best;
 }
 
-void comparison_init(struct comparison *c, const cJSON *answer)
+const struct comparison_curve *comparison_deciding(const struct comparison *c, const struct comparison_run *r)
+{
+    return c->on_validation ? &r->val : &r->train;
+}
+
+void comparison_init(struct comparison *c, const cJSON *answer, enum comparison_metric metric)
 {
     const cJSON *runs = cJSON_GetObjectItemCaseSensitive(answer, "runs"), *json;
     *c = (struct comparison){.json = answer, .on_validation = true, .winner = -1};
@@ -61,15 +108,22 @@ void comparison_init(struct comparison *c, const cJSON *answer)
         r->json = json;
         r->id = run_text(json, "id");
         r->label = *run_text(json, "label") ? run_text(json, "label") : run_text(json, "name");
+        r->group = group_of(answer, r->id);
         r->val = read_curve(cJSON_GetObjectItemCaseSensitive(curves, "val"));
         r->train = read_curve(cJSON_GetObjectItemCaseSensitive(curves, "train"));
+        read_raw(cJSON_GetObjectItemCaseSensitive(curves, "raw"), r);
+        read_energy(cJSON_GetObjectItemCaseSensitive(json, "energy"), &r->energy);
+        c->smoothed |= cJSON_HasObjectItem(cJSON_GetObjectItemCaseSensitive(curves, "raw"), "smooth");
         if (r->val.count == 0 && r->train.count > 0)
             c->on_validation = false;
     }
+    if (metric != COMPARISON_ANY)
+        c->on_validation = metric == COMPARISON_VAL;
+    comparison_use_axis(c, COMPARISON_EPOCH);
     double best = NAN;
     for (size_t i = 0; i < c->count; i++) {
         struct comparison_run *r = &c->runs[i];
-        r->best = lowest(c->on_validation ? &r->val : &r->train);
+        r->best = lowest(comparison_deciding(c, r));
         if (isnan(r->best))
             continue;
         if (r->best == best)
@@ -86,6 +140,10 @@ void comparison_finish(struct comparison *c)
     for (size_t i = 0; i < c->count; i++) {
         curve_finish(&c->runs[i].val);
         curve_finish(&c->runs[i].train);
+        curve_finish(&c->runs[i].raw);
+        curve_finish(&c->runs[i].energy);
+        free(c->runs[i].low);
+        free(c->runs[i].high);
     }
     free(c->runs);
     *c = (struct comparison){0};
@@ -149,12 +207,42 @@ static const char *detail_of(const struct comparison *c, const struct comparison
 static void add_series(struct comparison_plot *p, const struct comparison_run *r, const struct comparison_curve *curve,
                        int colour, bool faint)
 {
-    p->series[p->plot.series_count++] = (struct plot_series){.label = r->label,
-                                                             .x = curve->epoch,
-                                                             .y = curve->loss,
-                                                             .count = curve->count,
-                                                             .colour = colour,
-                                                             .faint = faint};
+    p->series[p->plot.series_count++] = (struct plot_series){
+        .label = r->label, .x = curve->x, .y = curve->loss, .count = curve->count, .colour = colour, .faint = faint};
+}
+
+/* Runs of a group share a colour, the first of them in order giving it. */
+static int colour_of(const struct comparison *c, const struct ranked *order, size_t index)
+{
+    int colour = 0;
+    for (size_t i = 0; i <= index; i++) {
+        size_t first = 0;
+        const char *group = c->runs[order[i].index].group;
+        while (first < i && (!*group || strcmp(c->runs[order[first].index].group, group) != 0))
+            first++;
+        bool same = strcmp(group, c->runs[order[index].index].group) == 0;
+        if (i == index || (first == i && *group && same))
+            return colour;
+        colour += first == i;
+    }
+    return colour;
+}
+
+/* From lowest to highest of neighbouring steps and back: a faint line that shows all that was recorded. */
+static void add_band(struct comparison_plot *p, const struct comparison_run *r, size_t index, int colour)
+{
+    struct comparison_band *band = &p->bands[index];
+    band->x = malloc((2 * r->raw.count + 1) * sizeof *band->x);
+    band->y = malloc((2 * r->raw.count + 1) * sizeof *band->y);
+    if (!band->x || !band->y)
+        abort();
+    for (size_t i = 0; i < r->raw.count; i++) {
+        band->x[2 * i] = band->x[2 * i + 1] = r->raw.x[i];
+        band->y[2 * i] = i % 2 ? r->high[i] : r->low[i];
+        band->y[2 * i + 1] = i % 2 ? r->low[i] : r->high[i];
+    }
+    p->series[p->plot.series_count++] = (struct plot_series){
+        .label = r->label, .x = band->x, .y = band->y, .count = 2 * r->raw.count, .colour = colour, .faint = true};
 }
 
 static const cJSON *find_arrow(const struct comparison *c, size_t winner, size_t loser)
@@ -169,8 +257,10 @@ static const cJSON *find_arrow(const struct comparison *c, size_t winner, size_t
     return NULL;
 }
 
-static void add_arrow(const cJSON *json, int colour, const char *winner, const char *loser, struct comparison_plot *p)
+static void add_arrow(const struct comparison *c, const cJSON *json, int colour, const struct comparison_run *by,
+                      const struct comparison_run *over, struct comparison_plot *p)
 {
+    const char *winner = by->label, *loser = over->label;
     double ratio = run_number(json, "tokens_ratio");
     const char *text;
     if (ratio >= 1.005)
@@ -179,12 +269,13 @@ static void add_arrow(const cJSON *json, int colour, const char *winner, const c
         text = add_text(p, "%s passes %s: %.2f\u00d7 more tokens", winner, loser, 1 / ratio);
     else
         text = add_text(p, "%s passes %s with as many tokens", winner, loser);
-    p->arrows[p->plot.arrow_count++] = (struct plot_arrow){.winner_x = run_number(json, "epoch"),
-                                                           .winner_y = run_number(json, "loss"),
-                                                           .loser_x = run_number(json, "loser_epoch"),
-                                                           .loser_y = run_number(json, "loser_best"),
-                                                           .colour = colour,
-                                                           .text = text};
+    p->arrows[p->plot.arrow_count++] =
+        (struct plot_arrow){.winner_x = comparison_x_at(comparison_deciding(c, by), run_number(json, "step")),
+                            .winner_y = run_number(json, "loss"),
+                            .loser_x = comparison_x_at(comparison_deciding(c, over), run_number(json, "loser_step")),
+                            .loser_y = run_number(json, "loser_best"),
+                            .colour = colour,
+                            .text = text};
 }
 
 static void add_arrows(const struct comparison *c, const struct ranked *order, size_t drawn, size_t max_arrows,
@@ -193,8 +284,9 @@ static void add_arrows(const struct comparison *c, const struct ranked *order, s
     for (size_t w = 0; w < drawn && p->plot.arrow_count == 0; w++)
         for (size_t l = 0; l < drawn && p->plot.arrow_count < max_arrows; l++) {
             const cJSON *json = find_arrow(c, order[w].index, order[l].index);
-            if (json)
-                add_arrow(json, (int)w, c->runs[order[w].index].label, c->runs[order[l].index].label, p);
+            const char *group = c->runs[order[w].index].group;
+            if (json && (!*group || strcmp(group, c->runs[order[l].index].group) != 0))
+                add_arrow(c, json, colour_of(c, order, w), &c->runs[order[w].index], &c->runs[order[l].index], p);
         }
 }
 
@@ -218,6 +310,9 @@ static void add_notes(const struct comparison *c, bool with_train, struct compar
         if (cJSON_IsString(item))
             add_text(p, "Note: %s.", item->valuestring);
     }
+    for (size_t i = 0; i < c->count && c->axis != COMPARISON_EPOCH; i++)
+        if (!comparison_has_axis(c, &c->runs[i]))
+            add_text(p, "%s does not know its %s and is not drawn.", c->runs[i].label, comparison_axis_word(c->axis));
     p->plot.notes = (const char *const *)(p->texts ? p->texts + first : NULL);
     p->plot.note_count = p->text_count - first;
 }
@@ -225,23 +320,31 @@ static void add_notes(const struct comparison *c, bool with_train, struct compar
 void comparison_plot_init(const struct comparison *c, const struct comparison_choice *choice,
                           struct comparison_plot *out)
 {
-    struct comparison_plot p = {.plot = {.x_label = "epoch",
-                                         .y_label = c->on_validation
-                                                        ? "validation loss (nats a prediction)"
+    bool smoothed = c->smoothed && !c->on_validation;
+    struct comparison_plot p = {.plot = {.x_label = c->x_label,
+                                         .x_scale = choice->x_scale,
+                                         .y_scale = choice->y_scale,
+                                         .y_label = c->on_validation ? "validation loss (nats a prediction)"
+                                                    : smoothed
+                                                        ? "training loss (nats a prediction, smoothed; raw behind it)"
                                                         : "training loss (nats a prediction, means over 1/20 epoch)"}};
     struct ranked *order = rank(c);
     size_t drawn = c->count < choice->max_runs ? c->count : choice->max_runs;
     bool with_train = c->on_validation && c->count <= choice->max_train;
     p.left_out = c->count - drawn;
     p.series = calloc(2 * drawn + 1, sizeof *p.series);
+    p.bands = calloc(drawn + 1, sizeof *p.bands);
+    p.band_count = smoothed ? drawn : 0;
     p.arrows = calloc(choice->max_arrows + 1, sizeof *p.arrows);
-    if (!p.series || !p.arrows)
+    if (!p.series || !p.arrows || !p.bands)
         abort();
+    for (size_t i = drawn; i-- > 0 && smoothed;)
+        add_band(&p, &c->runs[order[i].index], i, colour_of(c, order, i));
     for (size_t i = drawn; i-- > 0 && with_train;)
-        add_series(&p, &c->runs[order[i].index], &c->runs[order[i].index].train, (int)i, true);
+        add_series(&p, &c->runs[order[i].index], &c->runs[order[i].index].train, colour_of(c, order, i), true);
     for (size_t i = drawn; i-- > 0;) {
         const struct comparison_run *r = &c->runs[order[i].index];
-        add_series(&p, r, c->on_validation ? &r->val : &r->train, (int)i, false);
+        add_series(&p, r, smoothed ? &r->raw : comparison_deciding(c, r), colour_of(c, order, i), false);
         p.series[p.plot.series_count - 1].detail = detail_of(c, r, &p);
         p.series[p.plot.series_count - 1].strong = (ptrdiff_t)order[i].index == c->winner && c->count > 1;
     }
@@ -265,6 +368,11 @@ void comparison_plot_finish(struct comparison_plot *p)
 {
     for (size_t i = 0; i < p->text_count; i++)
         free(p->texts[i]);
+    for (size_t i = 0; i < p->band_count; i++) {
+        free(p->bands[i].x);
+        free(p->bands[i].y);
+    }
+    free(p->bands);
     free(p->texts);
     free(p->series);
     free(p->arrows);

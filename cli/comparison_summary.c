@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/table.h"
 #include "cli/comparison.h"
+#include "cli/document.h"
 #include "cli/output.h"
 #include "cli/run_view.h"
 
@@ -25,7 +26,7 @@ static bool has_seeds(const struct comparison *c)
 }
 
 /* "1.8229 ± 0.0083", and of how many where that is not all of the group's seeds. */
-static void add_spread(struct table *table, const cJSON *group, const char *key)
+static const char *spread_text(const cJSON *group, const char *key, char out[128])
 {
     char mean[RUN_VIEW_SIZE], sd[RUN_VIEW_SIZE], some[48] = "";
     const cJSON *stat = cJSON_GetObjectItemCaseSensitive(group, key);
@@ -34,36 +35,72 @@ static void add_spread(struct table *table, const cJSON *group, const char *key)
         snprintf(some, sizeof some, " (%.0f of %.0f)", n, seeds);
     run_format_loss(run_number(stat, "mean"), mean);
     if (n > 1)
-        table_cell(table, "%s \u00b1 %s%s", mean, run_format_loss(run_number(stat, "sd"), sd), some);
+        snprintf(out, 128, "%s \u00b1 %s%s", mean, run_format_loss(run_number(stat, "sd"), sd), some);
     else
-        table_cell(table, "%s%s", mean, some);
+        snprintf(out, 128, "%s%s", mean, some);
+    return out;
 }
+
+enum { GROUP_COLUMNS = 5 };
+
+static const char *const group_titles[GROUP_COLUMNS] = {"group", "seeds", "best val", "val", "tok/s"};
+
+static const char *group_cell(const cJSON *group, int column, char out[128])
+{
+    char rate[RUN_VIEW_SIZE];
+    switch (column) {
+    case 0:
+        return run_text(group, "name");
+    case 1:
+        snprintf(out, 128, "%.0f", run_number(group, "seeds"));
+        return out;
+    case 2:
+        return spread_text(group, "best_val_loss", out);
+    case 3:
+        return spread_text(group, "val_loss", out);
+    default:
+        snprintf(out, 128, "%s",
+                 run_format_count(run_number(cJSON_GetObjectItemCaseSensitive(group, "tok_s"), "mean"), rate));
+        return out;
+    }
+}
+
+static const char spread_remark[] = "mean \u00b1 standard deviation over the seeds of a group";
 
 void comparison_print_groups(const struct comparison *c, FILE *out)
 {
     const cJSON *group;
+    char cell[128];
     if (!has_seeds(c))
         return;
     struct table *table = table_create();
-    table_column(table, "group", TABLE_LEFT);
-    table_column(table, "seeds", TABLE_RIGHT);
-    table_column(table, "best val", TABLE_RIGHT);
-    table_column(table, "val", TABLE_RIGHT);
-    table_column(table, "tok/s", TABLE_RIGHT);
-    cJSON_ArrayForEach(group, groups_of(c)) {
-        char rate[RUN_VIEW_SIZE];
-        table_cell(table, "%s", run_text(group, "name"));
-        table_cell(table, "%.0f", run_number(group, "seeds"));
-        add_spread(table, group, "best_val_loss");
-        add_spread(table, group, "val_loss");
-        table_cell(table, "%s",
-                   run_format_count(run_number(cJSON_GetObjectItemCaseSensitive(group, "tok_s"), "mean"), rate));
-    }
+    for (int i = 0; i < GROUP_COLUMNS; i++)
+        table_column(table, group_titles[i], i ? TABLE_RIGHT : TABLE_LEFT);
+    cJSON_ArrayForEach(group, groups_of(c))
+        for (int i = 0; i < GROUP_COLUMNS; i++)
+            table_cell(table, "%s", group_cell(group, i, cell));
     putc('\n', out);
     table_print(table, out, false);
     table_destroy(table);
-    fprintf(out, "%smean \u00b1 standard deviation over the seeds of a group%s\n", output_style(out, STYLE_DIM),
-            output_style(out, STYLE_PLAIN));
+    fprintf(out, "%s%s%s\n", output_style(out, STYLE_DIM), spread_remark, output_style(out, STYLE_PLAIN));
+}
+
+void comparison_document_groups(const struct comparison *c, struct document *d)
+{
+    const cJSON *group;
+    char cell[128];
+    if (!has_seeds(c))
+        return;
+    document_table_begin(d);
+    for (int i = 0; i < GROUP_COLUMNS; i++)
+        document_table_column(d, group_titles[i]);
+    cJSON_ArrayForEach(group, groups_of(c)) {
+        document_table_row(d);
+        for (int i = 0; i < GROUP_COLUMNS; i++)
+            document_table_cell(d, group_cell(group, i, cell));
+    }
+    document_table_end(d);
+    document_paragraph(d, spread_remark);
 }
 
 static const cJSON *run_of(const struct comparison *c, const char *id)
@@ -103,7 +140,9 @@ static void tell(struct sentences *s, const cJSON *pair, const char *a, const ch
     if (s->shown == SENTENCES || (s->only_fair && !is_fair(s->c, a, b)))
         return;
     s->shown++;
-    fprintf(s->out, "%s%s%s\n", output_style(s->out, style), run_text(pair, "text"), output_style(s->out, STYLE_PLAIN));
+    fputs(output_style(s->out, style), s->out);
+    output_line(s->out, run_text(pair, "text"));
+    fputs(output_style(s->out, STYLE_PLAIN), s->out);
 }
 
 void comparison_print_sentences(const struct comparison *c, FILE *out)

@@ -6,9 +6,12 @@
 #include <stdio.h>
 
 struct comparison;
+struct document;
 
 /* The groups, where one has several seeds; else nothing. A blank line stands before. */
 void comparison_print_groups(const struct comparison *c, FILE *out);
+/* The groups in a document; nothing as above. */
+void comparison_document_groups(const struct comparison *c, struct document *d);
 /* A sentence a pair, those of the winner first. Where they are too many and there are groups, only those between
  * groups at equal seeds. */
 void comparison_print_sentences(const struct comparison *c, FILE *out);

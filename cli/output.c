@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,37 @@ void output_text(FILE *stream, const char *text, size_t size)
         else
             putc(c, stream);
     }
+}
+
+/* Characters, for most a column each. */
+static int columns_of(const char *text, size_t size)
+{
+    int n = 0;
+    for (size_t i = 0; i < size; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
+void output_line(FILE *stream, const char *text)
+{
+    int width = output_is_terminal(stream) ? output_width() : INT_MAX;
+    int indent = (int)strspn(text, " "), used = indent;
+    fprintf(stream, "%*s", indent, "");
+    for (text += indent; *text;) {
+        size_t size = strcspn(text, " ");
+        int columns = columns_of(text, size);
+        if (used > indent + 2 && columns > width - used - 1) {
+            fprintf(stream, "\n%*s", indent + 2, "");
+            used = indent + 2;
+        } else if (used > indent) {
+            putc(' ', stream);
+            used++;
+        }
+        output_text(stream, text, size);
+        used += columns;
+        text += size + (text[size] == ' ');
+    }
+    putc('\n', stream);
 }
 
 bool output_flush(void)

@@ -30,6 +30,10 @@ int output_width(void);
 void output_json(FILE *stream, const cJSON *item);
 /* Text with control bytes (but newline and tab) as \xNN, so that a log or name cannot drive the terminal. */
 void output_text(FILE *stream, const char *text, size_t size);
+/* A line; on a terminal that is narrower broken at spaces, what follows indented by two columns. Control bytes as
+ * above.
+ */
+void output_line(FILE *stream, const char *text);
 /* Flushes standard output. False, with a line on standard error, when something was not written (a full disk); a closed
  * pipe is no error. */
 bool output_flush(void);

@@ -26,6 +26,16 @@ static void widen(struct plot_axis *a)
     a->max += room;
 }
 
+static double lowest_positive_x(const struct plot *p)
+{
+    double low = INFINITY;
+    for (size_t s = 0; s < p->series_count; s++)
+        for (size_t i = 0; i < p->series[s].count; i++)
+            if (is_point(&p->series[s], i) && p->series[s].x[i] > 0)
+                low = fmin(low, p->series[s].x[i]);
+    return low;
+}
+
 bool plot_x_axis(const struct plot *p, struct plot_axis *out)
 {
     struct plot_axis axis = {INFINITY, -INFINITY, false};
@@ -37,6 +47,14 @@ bool plot_x_axis(const struct plot *p, struct plot_axis *out)
             }
     if (!(axis.min <= axis.max))
         return false;
+    if (p->x_scale == PLOT_LOG && axis.max > 0) {
+        axis.min = lowest_positive_x(p);
+        if (axis.min == axis.max)
+            axis.min /= 10;
+        axis.log = true;
+        *out = axis;
+        return true;
+    }
     /* A curve that begins near zero is read best from zero. */
     if (axis.min > 0 && axis.min < 0.2 * axis.max)
         axis.min = 0;
@@ -148,7 +166,7 @@ bool plot_y_axis(const struct plot *p, struct plot_axis *out)
     if (isfinite(low) && faint < low)
         axis.min = fmax(faint, low - 0.25 * (axis.max - low));
     widen(&axis);
-    axis.log = axis.min > 0 && axis.max > 4 * axis.min;
+    axis.log = axis.min > 0 && (p->y_scale == PLOT_LOG || (p->y_scale == PLOT_AUTO && axis.max > 4 * axis.min));
     double margin = 0.04 * (axis.max - axis.min);
     if (axis.log)
         axis.min /= pow(axis.max / axis.min, 0.04);
@@ -164,6 +182,11 @@ double plot_axis_place(const struct plot_axis *a, double value)
     if (a->log)
         return value > 0 ? log(value / a->min) / log(a->max / a->min) : -1;
     return (value - a->min) / (a->max - a->min);
+}
+
+double plot_axis_value(const struct plot_axis *a, double place)
+{
+    return a->log ? a->min * pow(a->max / a->min, place) : a->min + place * (a->max - a->min);
 }
 
 bool plot_axis_holds(const struct plot_axis *a, double value)

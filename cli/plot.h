@@ -23,7 +23,10 @@ struct plot_arrow {
     const char *text;
 };
 
+enum plot_scale { PLOT_AUTO, PLOT_LINEAR, PLOT_LOG };
+
 struct plot {
+    enum plot_scale x_scale, y_scale; /* logarithmic only where there are positive values */
     const char *title, *x_label, *y_label;
     const struct plot_series *series; /* later ones are drawn over earlier ones */
     size_t series_count;
@@ -47,6 +50,8 @@ bool plot_x_axis(const struct plot *p, struct plot_axis *out);
 bool plot_y_axis(const struct plot *p, struct plot_axis *out);
 /* 0 at min, 1 at max, beyond them outside. */
 double plot_axis_place(const struct plot_axis *a, double value);
+/* The value at a place. */
+double plot_axis_value(const struct plot_axis *a, double place);
 bool plot_axis_holds(const struct plot_axis *a, double value);
 
 /* Index of the last finite point, where the curve ends; -1: none. */

@@ -1,33 +1,54 @@
 /* verb_compare.c: bakactl compare: the table, the curves, the arrows. The daemon decides; this shows. */
 #include "cli/verb.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
-#include "base/table.h"
 #include "cli/chart.h"
 #include "cli/client.h"
 #include "cli/comparison.h"
+#include "cli/comparison_axis.h"
+#include "cli/comparison_decisions.h"
 #include "cli/comparison_summary.h"
+#include "cli/comparison_table.h"
 #include "cli/job_view.h"
 #include "cli/output.h"
 #include "cli/reference.h"
 #include "cli/run_view.h"
+#include "cli/study.h"
 #include "cli/svg.h"
 
 enum { CHART_RUNS = 9, CHART_ARROWS = 1, CHART_HEIGHT = 15, SVG_RUNS = 24, SVG_ARROWS = 3, SVG_TRAIN = 3 };
 
-static int fetch(struct cli *cli, cJSON **out, struct err *err)
+/* What the command line asks for. */
+struct wanted {
+    enum comparison_axis x, budget;
+    enum comparison_at at;
+    enum comparison_metric metric;
+    enum plot_scale x_scale, y_scale;
+    const char *smooth; /* NULL: not */
+};
+
+static int fetch(struct cli *cli, const struct wanted *wanted, cJSON **out, struct err *err)
 {
     struct client *client;
-    int rc = cli_client(cli, &client, err);
+    int64_t at_tokens = 0;
+    int rc = args_int64(&cli->args, "--decide-at", 1, INT64_MAX, &at_tokens, err);
+    if (rc == 0)
+        rc = cli_client(cli, &client, err);
     if (rc)
         return rc;
     struct client_url url;
     client_url_start(&url, "/v1/compare");
     for (int i = 0; i < cli->args.positional_count; i++)
         client_url_param(&url, "ref", "%s", cli->args.positional[i]);
+    if (wanted->smooth)
+        client_url_param(&url, "smooth", "%s", wanted->smooth);
+    if (comparison_axis_needs_time(wanted->x) ||
+        (wanted->at == COMPARISON_AT_BUDGET && comparison_axis_needs_time(wanted->budget)))
+        client_url_param(&url, "time", "1");
+    if (at_tokens)
+        client_url_param(&url, "at_tokens", "%lld", (long long)at_tokens);
     rc = client_get(client, client_url_text(&url), out, err);
     client_url_finish(&url);
     for (int i = 0; i < cli->args.positional_count && rc == 0; i++)
@@ -35,125 +56,29 @@ static int fetch(struct cli *cli, cJSON **out, struct err *err)
     return rc;
 }
 
-enum column {
-    RUN,
-    PARAMS,
-    TOKENS,
-    EPOCHS,
-    TRAIN,
-    VAL,
-    BEST_VAL,
-    PERPLEXITY,
-    BITS,
-    WORD_PERPLEXITY,
-    TOK_S,
-    MFU,
-    TIME,
-    ENERGY,
-    MEMORY,
-    COLUMNS
-};
-
-static const struct {
-    const char *title, *key;
-    const char *(*format)(double value, char out[RUN_VIEW_SIZE]);
-    bool where_known; /* left out where no run has it */
-} columns[COLUMNS] = {
-    [RUN] = {"run", NULL, NULL},
-    [PARAMS] = {"params", "params", run_format_count},
-    [TOKENS] = {"tokens", "tokens", run_format_count},
-    [EPOCHS] = {"epochs", "epochs", run_format_epoch},
-    [TRAIN] = {"train", "train_loss", run_format_loss},
-    [VAL] = {"val", "val_loss", run_format_loss},
-    [BEST_VAL] = {"best val", "best_val_loss", run_format_loss},
-    [PERPLEXITY] = {"perplexity", "perplexity", run_format_loss},
-    [BITS] = {"bits/byte", "bits_per_byte", run_format_loss},
-    [WORD_PERPLEXITY] = {"word perplexity", "word_perplexity", run_format_loss, true},
-    [TOK_S] = {"tok/s", "tok_s", run_format_count},
-    [MFU] = {"MFU", "mfu", run_format_percent, true},
-    [TIME] = {"time", "seconds", run_format_seconds},
-    [ENERGY] = {"energy", "energy_j", run_format_energy, true},
-    [MEMORY] = {"peak memory", "peak_memory_bytes", run_format_bytes},
-};
-
-static bool is_shown(const struct comparison *c, enum column column)
+/* One line names the first few; a run that is drawn over nothing would be missed. */
+static void print_undrawn(const struct comparison *c)
 {
-    bool known = !columns[column].where_known;
-    for (size_t r = 0; r < c->count && !known; r++)
-        known = !isnan(run_number(c->runs[r].json, columns[column].key));
-    return known;
-}
-
-/* The run and these columns, as plain text; the caller frees it. */
-static char *table_text(const struct comparison *c, const enum column *chosen, size_t count)
-{
-    struct table *table = table_create();
-    table_column(table, columns[RUN].title, TABLE_LEFT);
-    for (size_t i = 0; i < count; i++)
-        if (is_shown(c, chosen[i]))
-            table_column(table, columns[chosen[i]].title, TABLE_RIGHT);
-    for (size_t r = 0; r < c->count; r++) {
-        table_cell(table, "%s", c->runs[r].label);
-        for (size_t i = 0; i < count; i++) {
-            char text[RUN_VIEW_SIZE];
-            if (!is_shown(c, chosen[i]))
-                continue;
-            double value = run_number(c->runs[r].json, columns[chosen[i]].key);
-            table_cell(table, "%s", columns[chosen[i]].format(value, text));
+    const char *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++)
+        if (!comparison_has_axis(c, &c->runs[i])) {
+            first = first ? first : c->runs[i].label;
+            count++;
         }
-    }
-    char *text;
-    size_t size;
-    FILE *memory = open_memstream(&text, &size);
-    if (!memory)
-        abort();
-    table_print(table, memory, false);
-    if (fclose(memory) != 0)
-        abort();
-    table_destroy(table);
-    return text;
+    if (count == 1)
+        printf("%s does not know its %s and is not drawn\n", first, comparison_axis_word(c->axis));
+    else if (count)
+        printf("%s and %zu more do not know their %s and are not drawn\n", first, count - 1,
+               comparison_axis_word(c->axis));
 }
 
-/* The winner's line is bold; lines are counted from the header's, which is -1. */
-static void print_styled(const struct comparison *c, const char *text)
-{
-    ptrdiff_t row = -1;
-    for (const char *line = text; *line; row++) {
-        const char *end = strchrnul(line, '\n');
-        bool bold = row >= 0 && row == c->winner && c->count > 1;
-        printf("%s%.*s%s\n",
-               output_style(stdout, bold      ? STYLE_BOLD
-                                    : row < 0 ? STYLE_DIM
-                                              : STYLE_PLAIN),
-               (int)(end - line), line, output_style(stdout, STYLE_PLAIN));
-        line = *end ? end + 1 : end;
-    }
-}
-
-/* Two tables, what was learnt and what it cost, where one does not fit the terminal. */
-static void print_table(const struct comparison *c)
-{
-    static const enum column all[] = {PARAMS, TOKENS,          EPOCHS, TRAIN, VAL,  BEST_VAL, PERPLEXITY,
-                                      BITS,   WORD_PERPLEXITY, TOK_S,  MFU,   TIME, ENERGY,   MEMORY};
-    static const enum column learnt[] = {TRAIN, VAL, BEST_VAL, PERPLEXITY, BITS, WORD_PERPLEXITY};
-    static const enum column cost[] = {PARAMS, TOKENS, EPOCHS, TOK_S, MFU, TIME, ENERGY, MEMORY};
-    char *text = table_text(c, all, sizeof all / sizeof *all);
-    if (output_is_terminal(stdout) && strcspn(text, "\n") > (size_t)output_width()) {
-        free(text);
-        text = table_text(c, learnt, sizeof learnt / sizeof *learnt);
-        print_styled(c, text);
-        putchar('\n');
-        free(text);
-        text = table_text(c, cost, sizeof cost / sizeof *cost);
-    }
-    print_styled(c, text);
-    free(text);
-}
-
-static void print_chart(const struct comparison *c)
+static void print_chart(const struct comparison *c, const struct wanted *wanted)
 {
     struct comparison_plot plot;
-    comparison_plot_init(c, &(struct comparison_choice){.max_runs = CHART_RUNS, .max_arrows = CHART_ARROWS}, &plot);
+    const struct comparison_choice choice = {
+        .max_runs = CHART_RUNS, .max_arrows = CHART_ARROWS, .x_scale = wanted->x_scale, .y_scale = wanted->y_scale};
+    comparison_plot_init(c, &choice, &plot);
     int width = output_width();
     chart_print(stdout, &plot.plot,
                 &(struct chart_options){width > 140 ? 140 : width, CHART_HEIGHT, output_has_colour(stdout)});
@@ -161,14 +86,17 @@ static void print_chart(const struct comparison *c)
         printf("%sthe %d lowest are drawn, %zu more are in the table%s\n", output_style(stdout, STYLE_DIM), CHART_RUNS,
                plot.left_out, output_style(stdout, STYLE_PLAIN));
     comparison_plot_finish(&plot);
+    print_undrawn(c);
 }
 
-static const char *label_of(const struct comparison *c, const char *id)
+static void print_crosses(const struct comparison *c)
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->runs[i].id, id) == 0)
-            return c->runs[i].label;
-    return id;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "crosses")) {
+        char *text = comparison_cross_text(c, item);
+        output_line(stdout, text);
+        free(text);
+    }
 }
 
 static void print_asides(const struct comparison *c)
@@ -176,23 +104,20 @@ static void print_asides(const struct comparison *c)
     const cJSON *item;
     fputs(output_style(stdout, STYLE_DIM), stdout);
     if (c->count <= 4)
-        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "crosses")) {
-            char epoch[RUN_VIEW_SIZE];
-            const char *below = run_text(item, "below"), *a = run_text(item, "a");
-            printf("the curves of %s and %s cross last at epoch %s; %s is below from there\n", label_of(c, a),
-                   label_of(c, run_text(item, "b")), run_format_epoch(run_number(item, "epoch"), epoch),
-                   label_of(c, below));
-        }
+        print_crosses(c);
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(c->json, "notes")) {
-        fputs("note: ", stdout);
-        if (cJSON_IsString(item))
-            output_text(stdout, item->valuestring, strlen(item->valuestring));
-        putchar('\n');
+        char *text;
+        if (!cJSON_IsString(item))
+            continue;
+        if (asprintf(&text, "note: %s", item->valuestring) < 0)
+            abort();
+        output_line(stdout, text);
+        free(text);
     }
     fputs(output_style(stdout, STYLE_PLAIN), stdout);
 }
 
-static int write_svg(const struct comparison *c, const char *path, struct err *err)
+static int write_svg(const struct comparison *c, const struct wanted *wanted, const char *path, struct err *err)
 {
     struct comparison_plot plot;
     size_t size;
@@ -200,7 +125,8 @@ static int write_svg(const struct comparison *c, const char *path, struct err *e
     FILE *memory = open_memstream(&text, &size);
     if (!memory)
         abort();
-    comparison_plot_init(c, &(struct comparison_choice){SVG_RUNS, SVG_ARROWS, SVG_TRAIN, true}, &plot);
+    const struct comparison_choice choice = {SVG_RUNS, SVG_ARROWS, SVG_TRAIN, wanted->x_scale, wanted->y_scale, true};
+    comparison_plot_init(c, &choice, &plot);
     svg_print(memory, &plot.plot);
     comparison_plot_finish(&plot);
     if (fclose(memory) != 0)
@@ -226,45 +152,166 @@ static void print_evaluations(const struct comparison *c)
     free(runs);
 }
 
-static void print_all(const struct comparison *c)
+static void print_all(const struct comparison *c, const struct wanted *wanted, const struct comparison_budget *budget)
 {
-    print_table(c);
+    comparison_print_table(c, wanted->at, budget);
     comparison_print_groups(c, stdout);
     print_evaluations(c);
     putchar('\n');
-    print_chart(c);
+    print_chart(c, wanted);
     putchar('\n');
     comparison_print_sentences(c, stdout);
+    comparison_print_decisions(c, stdout);
     print_asides(c);
+    comparison_print_differs(c, stdout);
+}
+
+static int read_at(struct cli *cli, struct wanted *out)
+{
+    const char *at = args_value(&cli->args, "--at");
+    if (!at)
+        return CLI_DONE;
+    if (strcmp(at, "best") == 0)
+        out->at = COMPARISON_AT_BEST;
+    else if (strcmp(at, "end") == 0)
+        out->at = COMPARISON_AT_END;
+    else if (comparison_axis_parse(at, &out->budget))
+        out->at = COMPARISON_AT_BUDGET;
+    else
+        return cli_usage(cli, "--at %s: best, end, or an equal amount of " COMPARISON_AXES " is needed", at);
+    return CLI_DONE;
+}
+
+static int read_wanted(struct cli *cli, struct wanted *out)
+{
+    static const struct {
+        const char *word;
+        enum plot_scale x, y;
+    } scales[] = {{"x", PLOT_LOG, PLOT_AUTO},
+                  {"y", PLOT_AUTO, PLOT_LOG},
+                  {"xy", PLOT_LOG, PLOT_LOG},
+                  {"none", PLOT_LINEAR, PLOT_LINEAR}};
+    const char *x = args_value(&cli->args, "--x"), *metric = args_value(&cli->args, "--metric"),
+               *log = args_value(&cli->args, "--log");
+    *out = (struct wanted){.x = COMPARISON_EPOCH, .smooth = args_value(&cli->args, "--smooth")};
+    if (x && !comparison_axis_parse(x, &out->x))
+        return cli_usage(cli, "--x %s: one of " COMPARISON_AXES " is needed", x);
+    if (metric && strcmp(metric, "train") != 0 && strcmp(metric, "val") != 0)
+        return cli_usage(cli, "--metric %s: train or val is needed", metric);
+    if (out->smooth && metric && strcmp(metric, "val") == 0)
+        return cli_usage(cli, "--smooth is for training losses: --metric val does not go with it");
+    if (metric || out->smooth)
+        out->metric = metric && strcmp(metric, "val") == 0 ? COMPARISON_VAL : COMPARISON_TRAIN;
+    size_t i = 0;
+    while (log && i < sizeof scales / sizeof *scales && strcmp(log, scales[i].word) != 0)
+        i++;
+    if (log && i == sizeof scales / sizeof *scales)
+        return cli_usage(cli, "--log %s: one of x, y, xy or none is needed", log);
+    if (log) {
+        out->x_scale = scales[i].x;
+        out->y_scale = scales[i].y;
+    }
+    return read_at(cli, out);
+}
+
+static bool any_has_axis(const struct comparison *c)
+{
+    bool known = c->count == 0;
+    for (size_t i = 0; i < c->count && !known; i++)
+        known = comparison_has_axis(c, &c->runs[i]);
+    return known;
+}
+
+/* Where the comparison goes besides the terminal; NULL: nowhere. */
+struct files {
+    const char *svg, *md, *html;
+};
+
+static int save(const struct comparison *c, const struct wanted *wanted, const struct comparison_budget *budget,
+                const struct files *files, struct err *err)
+{
+    const struct study study = {
+        .at = wanted->at, .budget = budget, .x_scale = wanted->x_scale, .y_scale = wanted->y_scale};
+    int rc = files->svg ? write_svg(c, wanted, files->svg, err) : 0;
+    if (rc == 0 && files->md)
+        rc = study_save(c, &study, files->md, false, err);
+    if (rc == 0 && files->html)
+        rc = study_save(c, &study, files->html, true, err);
+    return rc;
+}
+
+static void tell_files(const struct files *files, FILE *out)
+{
+    if (files->svg)
+        fprintf(out, "curves drawn to %s\n", files->svg);
+    if (files->md)
+        fprintf(out, "written to %s, its picture beside it\n", files->md);
+    if (files->html)
+        fprintf(out, "written to %s\n", files->html);
+}
+
+static int show(const struct comparison *c, const struct wanted *wanted, bool print, const struct files *files,
+                struct err *err)
+{
+    struct comparison_budget budget;
+    bool with_budget = wanted->at == COMPARISON_AT_BUDGET;
+    if (with_budget && !comparison_budget_init(&budget, c, wanted->budget)) {
+        comparison_budget_finish(&budget);
+        return err_set(err, ERR_INVALID, "--at %s: none of these runs knows its %s",
+                       comparison_axis_word(wanted->budget), comparison_axis_word(wanted->budget));
+    }
+    int rc = save(c, wanted, with_budget ? &budget : NULL, files, err);
+    if (rc == 0 && print)
+        print_all(c, wanted, with_budget ? &budget : NULL);
+    if (with_budget)
+        comparison_budget_finish(&budget);
+    return rc;
+}
+
+static bool is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
 }
 
 static int run(struct cli *cli)
 {
     bool csv = args_flag(&cli->args, "--csv");
-    const char *svg = args_value(&cli->args, "--svg");
-    bool svg_to_stdout = svg && strcmp(svg, "-") == 0;
-    if (svg && !*svg)
-        return cli_usage(cli, "--svg is empty: the path of a file is needed, or -");
-    if (csv + cli->json + svg_to_stdout > 1)
-        return cli_usage(cli, "--csv, --json and --svg - all want standard output: one at a time");
+    const struct files files = {args_value(&cli->args, "--svg"), args_value(&cli->args, "--md"),
+                                args_value(&cli->args, "--html")};
+    bool file_to_stdout = is_stdout(files.svg) || is_stdout(files.md) || is_stdout(files.html);
+    struct wanted wanted;
+    for (int i = 0; i < 3; i++) {
+        const char *path = (const char *const[]){files.svg, files.md, files.html}[i];
+        if (path && !*path)
+            return cli_usage(cli, "--%s is empty: the path of a file is needed, or -",
+                             (const char *const[]){"svg", "md", "html"}[i]);
+    }
+    if (csv + cli->json + is_stdout(files.svg) + is_stdout(files.md) + is_stdout(files.html) > 1)
+        return cli_usage(cli, "--csv, --json and --svg - (--md -, --html -) all want standard output: one at a time");
+    if (read_wanted(cli, &wanted))
+        return CLI_USAGE;
     struct err err = {0};
     cJSON *answer = NULL;
-    if (fetch(cli, &answer, &err))
+    if (fetch(cli, &wanted, &answer, &err))
         return cli_fail(cli, &err);
     const cJSON *compared;
     cJSON_ArrayForEach(compared, cJSON_GetObjectItemCaseSensitive(answer, "runs"))
         run_warn_missing(compared);
     struct comparison c;
-    comparison_init(&c, answer);
-    int rc = svg ? write_svg(&c, svg, &err) : 0;
+    comparison_init(&c, answer, wanted.metric);
+    comparison_use_axis(&c, wanted.x);
+    int rc = 0;
+    if (!any_has_axis(&c))
+        rc = err_set(&err, ERR_INVALID, "--x %s: none of these runs knows its %s", comparison_axis_word(wanted.x),
+                     comparison_axis_word(wanted.x));
+    if (!rc)
+        rc = show(&c, &wanted, !cli->json && !csv && !file_to_stdout, &files, &err);
     if (!rc && cli->json)
         output_json(stdout, answer);
     else if (!rc && csv)
         comparison_print_csv(&c, stdout);
-    else if (!rc && !svg_to_stdout)
-        print_all(&c);
-    if (!rc && svg && !svg_to_stdout)
-        fprintf(csv || cli->json ? stderr : stdout, "curves drawn to %s\n", svg);
+    if (!rc && !file_to_stdout)
+        tell_files(&files, csv || cli->json ? stderr : stdout);
     comparison_finish(&c);
     cJSON_Delete(answer);
     return rc ? cli_fail(cli, &err) : CLI_DONE;
@@ -272,14 +319,22 @@ static int run(struct cli *cli)
 
 static const struct args_option options[] = {
     {"--svg", 0, "FILE", "draw the curves into an SVG file (\"-\": standard output)", false},
+    {"--md", 0, "FILE", "the comparison as Markdown, its picture beside it", false},
+    {"--html", 0, "FILE", "the comparison as one HTML file that needs nothing else", false},
     {"--csv", 0, NULL, "the curves: run,name,step,epoch,tokens,metric,value", false},
+    {"--x", 0, "AXIS", "draw over " COMPARISON_AXES " (default: epoch)", false},
+    {"--metric", 0, "WHAT", "draw train or val (default: val where every run has it)", false},
+    {"--smooth", 0, "HOW", "training losses smoothed by ema:B or window:N, raw ones behind them", false},
+    {"--log", 0, "AXES", "logarithmic x, y, xy, or none (default: y where it spans a lot)", false},
+    {"--at", 0, "WHERE", "order by the loss at best, end, or at an equal amount of an axis", false},
+    {"--decide-at", 0, "TOKENS", "where to decide (default: the end of the shorter run)", false},
     {NULL, 0, NULL, NULL, false},
 };
 
 const struct verb verb_compare = {
     .name = "compare",
     .path = "compare",
-    .arguments = "RUN|TAG... [--svg FILE] [--csv|--json]",
+    .arguments = "RUN|TAG... [--x AXIS] [--at WHERE] [--smooth HOW] [--svg FILE] [--csv|--json]",
     .summary = "runs side by side: who won, and when",
     .help = "A table, the curves, and for each pair the arrow: the first evaluation of the\n"
             "winner from which all its later ones are below the loser's best, and how many\n"
@@ -295,6 +350,23 @@ const struct verb verb_compare = {
             "losses, and their mean speed. Each seed counts once. With groups and more than\n"
             "12 pairs, the pairs told are those of equal seeds.\n"
             "\n"
+            "Whether one group is lower than another is decided by the differences of equal\n"
+            "seeds at one point, the end of the shorter run or --decide-at: a paired t test\n"
+            "at 5 %, two-sided, with Holm's correction over the pairs shown. Fewer than\n"
+            "three seeds decide nothing, nor does a point that a run has yet to reach. Fix\n"
+            "the point before you look. A mean that is lower by chance is called what it\n"
+            "is: not distinguishable, with the number of seeds that would settle it.\n"
+            "\n"
+            "--at tokens, time, flops and so on adds a column: the loss at as much of it as\n"
+            "the run with the least has. time is that of the steps alone, each counted once;\n"
+            "it says as much of the machine and its other work as of the run. gpu-time is\n"
+            "that times resources.gpus, flops is flops_per_token times tokens, energy is what\n"
+            "the GPU's counter says. Unequal sizes, tokens and FLOPs are told in a note.\n"
+            "\n"
+            "--smooth ema:B is an exponential mean without its pull to zero at the start,\n"
+            "window:N the mean of the last N steps; both over all steps that were recorded. It\n"
+            "changes the picture only. A loss that is not finite is a gap.\n"
+            "\n"
             "Perplexities are of the newest validation. `word perplexity` is exp(nats a word)\n"
             "and the same scale for all tokenizers; words are what white space separates, a\n"
             "line's end is none. Left out where no run's data set knows its words.\n"
@@ -303,13 +375,16 @@ const struct verb verb_compare = {
             "program and libraries included, of all attempts; known when one has ended. What\n"
             "a run takes of a GPU is not in it; `baka-worker --plan` tells that.\n"
             "\n"
-            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"notes\"}, see\n"
-            "docs/architecture.md.\n"
+            "With --json: {\"runs\",\"arrows\",\"crosses\",\"undecided\",\"groups\",\"decisions\",\n"
+            "\"noise\",\"differs\",\"notes\"}, see docs/architecture.md.\n"
             "\n" REFERENCE_HELP "\n"
             "Examples:\n"
             "  bakactl compare elephant swiglu\n"
-            "  bakactl compare ffn --svg ffn.svg\n"
+            "  bakactl compare ffn --svg ffn.svg --html ffn.html\n"
             "  bakactl compare b00001 b00002 --json | jq '.arrows[]'\n"
+            "  bakactl compare study --x time --at flops\n"
+            "  bakactl compare elephant swiglu --smooth ema:0.98 --log x\n"
+            "  bakactl compare study --decide-at 3000000\n"
             "  bakactl compare study --json | jq '.groups[] | {name, best_val_loss}'\n",
     .options = options,
     .min_positional = 1,

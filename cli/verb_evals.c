@@ -7,8 +7,9 @@
 
 static int run(struct cli *cli)
 {
-    if (cli->json && args_flag(&cli->args, "--csv"))
-        return cli_usage(cli, "--csv and --json exclude each other");
+    bool lines = args_flag(&cli->args, "--jsonl");
+    if (cli->json + args_flag(&cli->args, "--csv") + lines > 1)
+        return cli_usage(cli, "--csv, --json and --jsonl exclude each other");
     struct err err = {0};
     struct client *client;
     if (cli_client(cli, &client, &err))
@@ -24,7 +25,7 @@ static int run(struct cli *cli)
         reference_explain(client, cli->args.positional[0], &err);
         return cli_fail(cli, &err);
     }
-    struct columns columns = {.out = stdout, .json = cli->json};
+    struct columns columns = {.out = stdout, .json = cli->json || lines, .lines = lines};
     columns_print_page(&columns, page);
     columns_end(&columns, "step,epoch,tokens,split,loss,perplexity,bits_per_byte,word_perplexity");
     cJSON_Delete(page);
@@ -33,13 +34,14 @@ static int run(struct cli *cli)
 
 static const struct args_option options[] = {
     {"--csv", 0, NULL, "comma-separated values (the default)", false},
+    {"--jsonl", 0, NULL, "JSON lines: an object a line", false},
     {NULL, 0, NULL, NULL, false},
 };
 
 const struct verb verb_evals = {
     .name = "evals",
     .path = "evals",
-    .arguments = "RUN [--csv|--json]",
+    .arguments = "RUN [--csv|--json|--jsonl]",
     .summary = "each evaluation of a run",
     .help = "Prints step,epoch,tokens,split,loss,perplexity,bits_per_byte,word_perplexity,\n"
             "oldest first; split is val or train, the loss is in nats a prediction, the last\n"

@@ -40,14 +40,15 @@ static int print_steps(struct client *client, const char *id, struct columns *co
 
 static int run(struct cli *cli)
 {
-    if (cli->json && args_flag(&cli->args, "--csv"))
-        return cli_usage(cli, "--csv and --json exclude each other");
+    bool lines = args_flag(&cli->args, "--jsonl");
+    if (cli->json + args_flag(&cli->args, "--csv") + lines > 1)
+        return cli_usage(cli, "--csv, --json and --jsonl exclude each other");
     struct err err = {0};
     struct client *client;
     cJSON *found = NULL;
     if (cli_client(cli, &client, &err) || run_fetch(client, cli->args.positional[0], &found, &err))
         return cli_fail(cli, &err);
-    struct columns columns = {.out = stdout, .json = cli->json};
+    struct columns columns = {.out = stdout, .json = cli->json || lines, .lines = lines};
     run_warn_missing(found);
     int rc = print_steps(client, run_text(found, "id"), &columns, &err);
     cJSON_Delete(found);
@@ -59,13 +60,14 @@ static int run(struct cli *cli)
 
 static const struct args_option options[] = {
     {"--csv", 0, NULL, "comma-separated values (the default)", false},
+    {"--jsonl", 0, NULL, "JSON lines: an object a line", false},
     {NULL, 0, NULL, NULL, false},
 };
 
 const struct verb verb_steps = {
     .name = "steps",
     .path = "steps",
-    .arguments = "RUN [--csv|--json]",
+    .arguments = "RUN [--csv|--json|--jsonl]",
     .summary = "each step of a run: loss, learning rate, gradient norm, speed",
     .help = "Prints step,epoch,tokens,loss,lr,grad_norm,ms,tok_s,mfu, every step once,\n"
             "oldest first, also of a run that was interrupted and resumed. Steps count from\n"

@@ -8,10 +8,13 @@ extern const struct verb verb_eval;
 extern const struct verb verb_evals;
 extern const struct verb verb_export;
 extern const struct verb verb_import;
+extern const struct verb verb_leaderboard;
 extern const struct verb verb_list;
 extern const struct verb verb_logs;
 extern const struct verb verb_pause;
 extern const struct verb verb_priority;
+extern const struct verb verb_query;
+extern const struct verb verb_report;
 extern const struct verb verb_resume;
 extern const struct verb verb_retry;
 extern const struct verb verb_sample;
@@ -30,6 +33,9 @@ const struct verb *const verbs[] = {
     &verb_show,
     &verb_logs,
     &verb_compare,
+    &verb_leaderboard,
+    &verb_report,
+    &verb_query,
     &verb_steps,
     &verb_evals,
     &verb_eval,

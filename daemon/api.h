@@ -68,6 +68,6 @@ void api_store_int(struct jsonw *w, const char *key, int64_t value);
 
 extern const struct http_route api_status_routes[], api_runs_routes[], api_change_routes[], api_submit_routes[],
     api_jobs_routes[], api_steps_routes[], api_gpu_routes[], api_log_routes[], api_import_routes[],
-    api_compare_routes[], stream_routes[];
+    api_compare_routes[], api_query_routes[], stream_routes[];
 
 #endif

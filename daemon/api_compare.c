@@ -3,28 +3,43 @@
  * reduced curves of all. */
 #include "daemon/api.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "daemon/api_compare_curves.h"
+#include "daemon/api_compare_decisions.h"
 #include "daemon/api_compare_groups.h"
 #include "daemon/compare.h"
 #include "daemon/compare_group.h"
 #include "daemon/store_curve.h"
 #include "schema/spec.h"
 
-enum { COMPARE_MAX_RUNS = 256, COMPARE_MAX_POINTS = 100000, LABEL_SIZE = NAME_SIZE + STORE_ID_SIZE + 4 };
+enum {
+    COMPARE_MAX_RUNS = 1024,
+    COMPARE_MAX_POINTS = 100000,
+    COMPARE_SMOOTH_POINTS = 1000,
+    LABEL_SIZE = NAME_SIZE + STORE_ID_SIZE + 4
+};
 
 struct loaded {
     struct store_run run;
-    char label[LABEL_SIZE], order[32], experiment[SHA256_HEX_SIZE];
+    char label[LABEL_SIZE], order[32], windows[96], experiment[SHA256_HEX_SIZE];
+    bool has_spec;
+    struct spec spec;             /* where has_spec */
     int64_t seed;                 /* STORE_UNKNOWN */
     struct store_quality quality; /* of the newest validation */
+    struct api_clock clock;       /* where time was asked for */
 };
 
 struct request {
     char **refs;
     size_t ref_count;
     size_t points;
+    bool with_time;
+    struct compare_smooth smooth;
+    int64_t at_tokens; /* where to decide; 0: at the end of the shorter */
     int64_t ids[COMPARE_MAX_RUNS];
     size_t count;
     struct loaded *loaded;    /* [count] */
@@ -38,8 +53,10 @@ static void request_free(void *arg)
         free(q->refs[i]);
     free(q->refs);
     for (size_t i = 0; i < q->count; i++) {
-        if (q->loaded)
+        if (q->loaded) {
             store_run_finish(&q->loaded[i].run);
+            api_clock_finish(&q->loaded[i].clock);
+        }
         if (q->runs) {
             compare_curve_finish(&q->runs[i].val);
             compare_train_finish(&q->runs[i].train);
@@ -99,42 +116,54 @@ static int load_steps(struct store_conn *c, const struct request *q, struct load
                       struct err *err)
 {
     struct store_curve curve;
-    int rc = compare_train_init(&r->train, q->points, err);
+    unsigned columns = q->with_time ? COLUMNS_COMPARE | COLUMN_MS : COLUMNS_COMPARE;
+    int rc = compare_train_init(&r->train, q->points, &q->smooth, err);
     if (rc == 0)
-        rc = store_curve_load(c, l->run.id, 0, INT64_MAX, 0, COLUMNS_COMPARE, &curve, err);
+        rc = store_curve_load(c, l->run.id, 0, INT64_MAX, 0, columns, &curve, err);
     if (rc)
         return rc;
     rc = compare_train_add(&r->train, curve.n, curve.step, curve.epoch, curve.tokens, curve.loss, err);
     if (rc == 0)
         rc = compare_train_end(&r->train, err);
+    if (rc == 0 && q->with_time)
+        rc = api_clock_init(&l->clock, &curve, r, err);
     if (curve.n) {
         r->step = curve.step[curve.n - 1];
+        r->tokens = curve.tokens[curve.n - 1];
         r->epoch = curve.epoch[curve.n - 1];
     }
     store_curve_finish(&curve);
     return rc;
 }
 
-/* What the spec says: the order, and a hash that is equal for runs that differ in their seed alone. A spec that this
- * version cannot read leaves both empty. */
+/* What the spec says: the order, what batches are made of, and a hash that is equal for runs that differ in their seed
+ * alone. A spec that this version cannot read leaves all of them empty. */
 static int load_spec(struct store_conn *c, struct loaded *l, struct err *err)
 {
     char *text;
     int rc = store_run_spec(c, l->run.id, &text, err);
     if (rc)
         return rc;
-    struct spec spec;
     struct err ignored;
     l->seed = STORE_UNKNOWN;
-    if (*text && spec_parse(text, strlen(text), &spec, &ignored) == 0) {
-        l->seed = spec.train.seed;
-        spec.train.seed = 0;
-        spec_hash(&spec, l->experiment);
-        if (spec_get_text(&spec, "data.order", l->order, sizeof l->order, &ignored))
+    if (*text && spec_parse(text, strlen(text), &l->spec, &ignored) == 0) {
+        struct spec seedless = l->spec;
+        l->has_spec = true;
+        l->seed = l->spec.train.seed;
+        seedless.train.seed = 0;
+        spec_hash(&seedless, l->experiment);
+        if (spec_get_text(&l->spec, "data.order", l->order, sizeof l->order, &ignored))
             *l->order = '\0';
+        snprintf(l->windows, sizeof l->windows, "%s %" PRId64 " %" PRId64, l->order, l->spec.train.seq_len,
+                 l->spec.train.batch);
     }
     free(text);
     return 0;
+}
+
+static double known_or_nan(const struct store_real *r)
+{
+    return r->known ? r->value : NAN;
 }
 
 static int load(struct store_conn *c, struct request *q, struct err *err)
@@ -169,61 +198,19 @@ static int load(struct store_conn *c, struct request *q, struct err *err)
         r->id = l->run.id_text;
         r->label = l->label;
         r->state = run_state_word(l->run.state);
+        r->end = l->run.state == RUN_FAILED || l->run.state == RUN_DIVERGED ? COMPARE_BROKEN
+                 : run_state_is_final(l->run.state)                         ? COMPARE_ENDED
+                                                                            : COMPARE_GOES_ON;
+        r->seed = l->seed;
+        r->params = l->run.params;
+        r->flops_per_token = known_or_nan(&l->run.flops_per_token);
         r->reason = l->run.reason ? l->run.reason : "";
         r->data = l->run.data;
         r->order = l->order;
+        r->windows = l->windows;
         r->experiment = l->experiment;
     }
     return 0;
-}
-
-static void write_curve(struct jsonw *w, const char *key, const struct compare_curve *c)
-{
-    jsonw_begin_object(w, key);
-    jsonw_begin_array(w, "step");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_int(w, NULL, c->points[i].step);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "epoch");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_real(w, NULL, c->points[i].epoch);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "tokens");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_int(w, NULL, c->points[i].tokens);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "loss");
-    for (size_t i = 0; i < c->count; i++)
-        jsonw_real(w, NULL, c->points[i].loss);
-    jsonw_end_array(w);
-    jsonw_end_object(w);
-}
-
-static void write_extents(struct jsonw *w, const struct compare_train *t)
-{
-    const struct compare_extent *e = t->extents;
-    jsonw_begin_object(w, "raw");
-    jsonw_begin_array(w, "step");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_int(w, NULL, e[i].step);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "epoch");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].epoch);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "tokens");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_int(w, NULL, e[i].tokens);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "min");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].min);
-    jsonw_end_array(w);
-    jsonw_begin_array(w, "max");
-    for (size_t i = 0; i < t->extent_count; i++)
-        jsonw_real(w, NULL, e[i].max);
-    jsonw_end_array(w);
-    jsonw_end_object(w);
 }
 
 static int write_run(struct store_conn *c, struct jsonw *w, const struct bakad *b, const struct request *q, size_t i,
@@ -237,13 +224,12 @@ static int write_run(struct store_conn *c, struct jsonw *w, const struct bakad *
     api_store_int(w, "seed", l->seed);
     jsonw_real(w, "epochs", r->epoch);
     api_quality_fields(w, &l->quality);
-    jsonw_begin_object(w, "curves");
-    write_curve(w, "train", &r->train.means);
-    write_curve(w, "val", &r->val);
-    if (q->points)
-        write_extents(w, &r->train);
-    jsonw_end_object(w);
-    int rc = api_job_evaluations(c, w, l->run.id, err);
+    jsonw_int(w, "gpus", l->run.gpus);
+    jsonw_int(w, "not_finite", r->train.not_finite);
+    api_curves_write(w, r, &l->clock, q->points > 0, q->smooth.kind != SMOOTH_NONE);
+    int rc = q->with_time ? api_energy_write(c, w, l->run.id, err) : 0;
+    if (rc == 0)
+        rc = api_job_evaluations(c, w, l->run.id, err);
     jsonw_end_object(w);
     return rc;
 }
@@ -340,28 +326,39 @@ static int write_pairs(struct jsonw *w, const struct request *q, struct err *err
     return rc;
 }
 
-static double known_or_nan(const struct store_real *r)
-{
-    return r->known ? r->value : NAN;
-}
-
+/* Groups, what is decided between them, and in what the specs differ. */
 static int write_groups(struct jsonw *w, const struct request *q, struct err *err)
 {
-    struct compare_member members[COMPARE_MAX_RUNS];
-    const char *ids[COMPARE_MAX_RUNS];
-    for (size_t i = 0; i < q->count; i++) {
+    struct compare_member *members = calloc(q->count + 1, sizeof *members);
+    const struct spec **specs = calloc(q->count + 1, sizeof *specs);
+    struct api_grouping grouping = {0};
+    int rc = members && specs ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < q->count && rc == 0; i++) {
         const struct loaded *l = &q->loaded[i];
-        ids[i] = l->run.id_text;
-        members[i] = (struct compare_member){.experiment = l->experiment,
+        specs[i] = l->has_spec ? &l->spec : NULL;
+        members[i] = (struct compare_member){.id = l->run.id_text,
+                                             .experiment = l->experiment,
                                              .name = l->run.name,
                                              .label = l->label,
                                              .seed = l->seed,
                                              .step = q->runs[i].step,
                                              .best_val = known_or_nan(&l->run.best_val_loss),
                                              .val = known_or_nan(&l->run.val_loss),
-                                             .tok_s = known_or_nan(&l->run.tok_s)};
+                                             .tok_s = known_or_nan(&l->run.tok_s),
+                                             .train = known_or_nan(&l->run.train_loss)};
     }
-    return api_compare_groups(w, members, ids, q->count, err);
+    if (rc == 0)
+        rc = api_grouping_init(&grouping, members, q->count, err);
+    if (rc == 0) {
+        api_grouping_write(w, &grouping, members, q->count);
+        rc = api_compare_decisions(w, &grouping, q->runs, q->count, q->at_tokens, err);
+    }
+    if (rc == 0)
+        api_compare_differs(w, specs, q->count);
+    api_grouping_finish(&grouping);
+    free(members);
+    free(specs);
+    return rc;
 }
 
 static void on_note(void *arg, const char *text)
@@ -404,6 +401,22 @@ static int take_request(struct http_request *r, struct request *q, struct err *e
     if (rc)
         return rc;
     q->points = (size_t)points;
+    const char *smooth = http_request_query(r, "smooth");
+    if (smooth)
+        rc = compare_smooth_parse(smooth, &q->smooth, err);
+    if (rc)
+        return rc;
+    if (smooth && q->points == 0)
+        q->points = COMPARE_SMOOTH_POINTS;
+    long long with_time = 0, at_tokens = 0;
+    rc = http_request_query_int(r, "time", 0, 1, &with_time, err);
+    if (rc)
+        return rc;
+    q->with_time = with_time;
+    rc = http_request_query_int(r, "at_tokens", 0, INT64_MAX, &at_tokens, err);
+    if (rc)
+        return rc;
+    q->at_tokens = at_tokens;
     size_t n = 0;
     while (http_request_query_nth(r, "ref", n))
         n++;
@@ -438,6 +451,6 @@ static void handle_compare(struct bakad *b, struct http_request *r)
 }
 
 const struct http_route api_compare_routes[] = {
-    {"GET", "/v1/compare", "ref* points", 0, handle_compare},
+    {"GET", "/v1/compare", "ref* points smooth time at_tokens", 0, handle_compare},
     {NULL, NULL, NULL, 0, NULL},
 };

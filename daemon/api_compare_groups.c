@@ -5,66 +5,84 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/err.h"
-#include "daemon/compare_group.h"
 #include "daemon/jsonw.h"
-
-static void write_known(struct jsonw *w, const char *key, double value)
-{
-    if (isnan(value))
-        jsonw_null(w, key);
-    else
-        jsonw_real(w, key, value);
-}
 
 static void write_stat(struct jsonw *w, const char *key, const struct compare_stat *s)
 {
     jsonw_begin_object(w, key);
     jsonw_int(w, "n", (int64_t)s->n);
-    write_known(w, "mean", s->mean);
-    write_known(w, "sd", s->sd);
+    jsonw_known(w, "mean", s->mean);
+    jsonw_known(w, "sd", s->sd);
     jsonw_end_object(w);
 }
 
-/* Two groups of one name are told apart by the id of their first run, as runs are. */
-static void write_group(struct jsonw *w, const struct compare_group *groups, size_t group_count, size_t g,
-                        const char *const *ids, const size_t *group_of, size_t count)
+int api_grouping_init(struct api_grouping *g, const struct compare_member *members, size_t count, struct err *err)
 {
-    char name[COMPARE_GROUP_NAME_SIZE + 32];
-    size_t same = 0, first = 0;
-    for (size_t k = 0; k < group_count; k++)
-        same += strcmp(groups[k].name, groups[g].name) == 0;
-    while (group_of[first] != g)
-        first++;
-    snprintf(name, sizeof name, same > 1 ? "%s (%s)" : "%s", groups[g].name, ids[first]);
-    jsonw_begin_object(w, NULL);
-    jsonw_string(w, "name", name);
-    jsonw_begin_array(w, "runs");
-    for (size_t i = first; i < count; i++)
-        if (group_of[i] == g)
-            jsonw_string(w, NULL, ids[i]);
-    jsonw_end_array(w);
-    jsonw_int(w, "seeds", (int64_t)groups[g].seeds);
-    write_stat(w, "best_val_loss", &groups[g].best_val);
-    write_stat(w, "val_loss", &groups[g].val);
-    write_stat(w, "tok_s", &groups[g].tok_s);
-    jsonw_end_object(w);
-}
-
-int api_compare_groups(struct jsonw *w, const struct compare_member *members, const char *const *ids, size_t count,
-                       struct err *err)
-{
-    size_t group_count, *group_of = calloc(count + 1, sizeof *group_of);
-    struct compare_group *groups = calloc(count + 1, sizeof *groups);
-    int rc = group_of && groups ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
+    struct api_grouping made = {.group_of = calloc(count + 1, sizeof *made.group_of),
+                                .groups = calloc(count + 1, sizeof *made.groups),
+                                .labels = calloc(count + 1, sizeof *made.labels)};
+    int rc = made.group_of && made.groups && made.labels ? 0 : err_set(err, ERR_NO_MEMORY, "out of memory");
     if (rc == 0)
-        rc = compare_groups(members, count, group_of, groups, &group_count, err);
-    if (rc == 0) {
-        jsonw_begin_array(w, "groups");
-        for (size_t g = 0; g < group_count; g++)
-            write_group(w, groups, group_count, g, ids, group_of, count);
-        jsonw_end_array(w);
+        rc = compare_groups(members, count, made.group_of, made.groups, &made.count, err);
+    if (rc) {
+        api_grouping_finish(&made);
+        return rc;
     }
-    free(groups);
-    free(group_of);
-    return rc;
+    /* Two groups of one name are told apart by the id of their first run, as runs are. */
+    for (size_t i = count; i-- > 0;) {
+        size_t mine = made.group_of[i], same = 0;
+        for (size_t k = 0; k < made.count; k++)
+            same += strcmp(made.groups[k].name, made.groups[mine].name) == 0;
+        snprintf(made.labels[mine], sizeof made.labels[mine], same > 1 ? "%s (%s)" : "%s", made.groups[mine].name,
+                 members[i].id);
+    }
+    *g = made;
+    return 0;
+}
+
+void api_grouping_finish(struct api_grouping *g)
+{
+    free(g->labels);
+    free(g->groups);
+    free(g->group_of);
+    *g = (struct api_grouping){0};
+}
+
+/* By the mean of the best validation losses; equal means share a rank. 0: has none. */
+static size_t rank_of(const struct api_grouping *g, size_t group)
+{
+    double mine = g->groups[group].best_val.mean;
+    size_t rank = 1;
+    if (isnan(mine))
+        return 0;
+    for (size_t k = 0; k < g->count; k++)
+        rank += g->groups[k].best_val.mean < mine;
+    return rank;
+}
+
+void api_grouping_write(struct jsonw *w, const struct api_grouping *g, const struct compare_member *members,
+                        size_t count)
+{
+    jsonw_begin_array(w, "groups");
+    for (size_t k = 0; k < g->count; k++) {
+        size_t rank = rank_of(g, k);
+        jsonw_begin_object(w, NULL);
+        jsonw_string(w, "name", g->labels[k]);
+        jsonw_begin_array(w, "runs");
+        for (size_t i = 0; i < count; i++)
+            if (g->group_of[i] == k)
+                jsonw_string(w, NULL, members[i].id);
+        jsonw_end_array(w);
+        jsonw_int(w, "seeds", (int64_t)g->groups[k].seeds);
+        if (rank)
+            jsonw_int(w, "rank", (int64_t)rank);
+        else
+            jsonw_null(w, "rank");
+        write_stat(w, "best_val_loss", &g->groups[k].best_val);
+        write_stat(w, "val_loss", &g->groups[k].val);
+        write_stat(w, "train_loss", &g->groups[k].train);
+        write_stat(w, "tok_s", &g->groups[k].tok_s);
+        jsonw_end_object(w);
+    }
+    jsonw_end_array(w);
 }

@@ -70,6 +70,26 @@ static struct place interpolate(struct walker *w, double tokens)
                           left->epoch + t * (right->epoch - left->epoch), left->loss + t * (right->loss - left->loss)};
 }
 
+double compare_loss_at(const struct compare_curve *c, int64_t tokens, double *epoch)
+{
+    const struct compare_point *left = NULL, *right = NULL;
+    for (size_t i = 0; i < c->count && !right; i++) {
+        const struct compare_point *p = &c->points[i];
+        if (!isfinite(p->loss) || (left && p->tokens <= left->tokens))
+            continue;
+        if (p->tokens < tokens)
+            left = p;
+        else
+            right = p;
+    }
+    if (!right || (!left && right->tokens > tokens))
+        return NAN;
+    double t = left ? (double)(tokens - left->tokens) / (double)(right->tokens - left->tokens) : 1;
+    if (epoch)
+        *epoch = left && t < 1 ? left->epoch + t * (right->epoch - left->epoch) : right->epoch;
+    return left && t < 1 ? left->loss + t * (right->loss - left->loss) : right->loss;
+}
+
 static void find_cross(struct walker *a, struct walker *b, struct compare_cross *out, bool *found)
 {
     *found = false;
@@ -147,7 +167,8 @@ int compare_pair(const struct compare_run *a, const struct compare_run *b, struc
         pair.relation = COMPARE_B_BEATS_A;
     else
         pair.relation = ca->points[best_a].loss == cb->points[best_b].loss ? COMPARE_TIE : COMPARE_NEITHER;
-    int rc = compare_last_cross(ca, cb, &pair.cross, &pair.crossed, err);
+    int rc = compare_last_cross(pair.on_validation ? ca : &a->train.centres,
+                                pair.on_validation ? cb : &b->train.centres, &pair.cross, &pair.crossed, err);
     if (rc == 0)
         *out = pair;
     return rc;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "daemon/compare_smooth.h"
 
 struct err;
 
@@ -40,7 +41,7 @@ ptrdiff_t compare_curve_best(const struct compare_curve *c);
  */
 struct compare_extent {
     int64_t step, tokens;
-    double epoch, min, max;
+    double epoch, min, max, smooth; /* smooth: at the last step */
 };
 
 /* Reduces the losses of all steps while they stream by: means over 1/20 epoch, and extents for pictures at any zoom. */
@@ -48,19 +49,25 @@ struct compare_train {
     struct compare_curve means;
     struct compare_extent *extents;
     size_t extent_count;
+    /* The same means where they stand best: in the middle of the steps, tokens and epochs that they are over. A mean
+     * that is put at its last step makes a falling curve come late by 1/40 epoch; between two curves in different
+     * places of their epochs that moves where they cross. */
+    struct compare_curve centres;
+    int64_t not_finite; /* losses */
     /* the rest is the reducer's own */
     bool open;
     double bucket_from, bucket_to; /* the open bucket holds epochs in (from, to] */
     double sum;
     int64_t in_bucket;
-    struct compare_point last;
+    struct compare_point first, last; /* of the open bucket */
+    struct compare_smooth smoother;
     size_t extent_limit;
     int64_t steps_per_extent, in_extent;
 };
 
 /* extents: about how many are wanted at the end (between that and twice as many come, if there are as many steps), 0
- * for none. */
-int compare_train_init(struct compare_train *t, size_t extents, struct err *err);
+ * for none. smooth: what their `smooth` is to be, NULL: nothing. */
+int compare_train_init(struct compare_train *t, size_t extents, const struct compare_smooth *smooth, struct err *err);
 /* Steps in increasing order. A bucket is (k/20, (k+1)/20] epochs; its point carries its last step, and the plain mean
  * of its steps' losses (not finite if one of them is not). */
 int compare_train_add(struct compare_train *t, size_t count, const int64_t *step, const double *epoch,
@@ -84,22 +91,37 @@ struct compare_cross {
     bool a_below;
 };
 
+/* The loss at so many tokens, on straight lines between the finite points; NaN outside of them. */
+double compare_loss_at(const struct compare_curve *c, int64_t tokens, double *epoch);
+
 /* The last sign change of a - b over tokens. Both curves are taken as straight lines between their finite points; their
  * difference is examined at all tokens of either that lie within the range of both, where it has its only corners, so
  * that the crossing found is exact for such lines. A touch without a change of sign is none. */
 int compare_last_cross(const struct compare_curve *a, const struct compare_curve *b, struct compare_cross *out,
                        bool *found, struct err *err);
 
+/* Whether more is to come: a run that goes on, one that came to its end or was stopped, one that broke (failed,
+ * diverged). */
+enum compare_end { COMPARE_ENDED, COMPARE_GOES_ON, COMPARE_BROKEN };
+
+enum { COMPARE_NO_SEED = -1 };
+
 /* What the sentences need to know of a run. Strings belong to the caller and outlive the calls. */
 struct compare_run {
     const char *id, *label; /* label: the name, made unique in this comparison */
     const char *state;      /* a run state's word */
-    const char *reason;     /* "" when none */
-    const char *data;       /* data set, "" when not known (imported) */
-    const char *order;      /* data.order, "" when not known */
+    enum compare_end end;
+    int64_t seed;       /* COMPARE_NO_SEED: an import */
+    const char *reason; /* "" when none */
+    const char *data;   /* data set, "" when not known (imported) */
+    const char *order;  /* data.order, "" when not known */
+    const char *
+        windows; /* equal for runs whose batches are equal at equal seeds: order, window and batch; "" when not known */
     const char *experiment; /* equal for runs that differ in nothing but the seed */
-    int64_t step;
-    double epoch; /* reached */
+    int64_t step, tokens;
+    double epoch;           /* reached, as step and tokens */
+    int64_t params;         /* -1: not known */
+    double flops_per_token; /* NaN: not known */
     struct compare_curve val;
     struct compare_train train;
 };

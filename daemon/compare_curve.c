@@ -26,11 +26,14 @@ void compare_curve_finish(struct compare_curve *c)
     *c = (struct compare_curve){0};
 }
 
-int compare_train_init(struct compare_train *t, size_t extents, struct err *err)
+int compare_train_init(struct compare_train *t, size_t extents, const struct compare_smooth *smooth, struct err *err)
 {
     *t = (struct compare_train){.extent_limit = 2 * extents, .steps_per_extent = 1};
     if (extents == 0)
         return 0;
+    int rc = smooth ? compare_smooth_init(&t->smoother, smooth, err) : 0;
+    if (rc)
+        return rc;
     t->extents = malloc(t->extent_limit * sizeof *t->extents);
     return t->extents ? 0 : err_set(err, ERR_NO_MEMORY, "no memory for %zu points of a curve", extents);
 }
@@ -51,8 +54,9 @@ static void join_extents(struct compare_train *t)
     size_t half = t->extent_count / 2;
     for (size_t i = 0; i < half; i++) {
         const struct compare_extent *left = &t->extents[2 * i], *right = left + 1;
-        t->extents[i] = (struct compare_extent){right->step, right->tokens, right->epoch, lower(left->min, right->min),
-                                                higher(left->max, right->max)};
+        t->extents[i] = (struct compare_extent){
+            right->step,  right->tokens, right->epoch, lower(left->min, right->min), higher(left->max, right->max),
+            right->smooth};
     }
     t->extent_count = half;
     t->steps_per_extent *= 2;
@@ -61,15 +65,16 @@ static void join_extents(struct compare_train *t)
 static void extend(struct compare_train *t, const struct compare_point *p)
 {
     double value = isfinite(p->loss) ? p->loss : NAN;
+    double smooth = t->smoother.kind == SMOOTH_NONE ? NAN : compare_smooth_add(&t->smoother, p->loss);
     if (t->extent_count == 0 || t->in_extent == t->steps_per_extent) {
         if (t->extent_count == t->extent_limit)
             join_extents(t);
-        t->extents[t->extent_count++] = (struct compare_extent){p->step, p->tokens, p->epoch, value, value};
+        t->extents[t->extent_count++] = (struct compare_extent){p->step, p->tokens, p->epoch, value, value, smooth};
         t->in_extent = 1;
         return;
     }
     struct compare_extent *e = &t->extents[t->extent_count - 1];
-    *e = (struct compare_extent){p->step, p->tokens, p->epoch, lower(e->min, value), higher(e->max, value)};
+    *e = (struct compare_extent){p->step, p->tokens, p->epoch, lower(e->min, value), higher(e->max, value), smooth};
     t->in_extent++;
 }
 
@@ -78,7 +83,14 @@ static int close_bucket(struct compare_train *t, struct err *err)
     struct compare_point mean = t->last;
     mean.loss = t->sum / (double)t->in_bucket;
     t->open = false;
-    return compare_curve_add(&t->means, mean, err);
+    int rc = compare_curve_add(&t->means, mean, err);
+    if (rc)
+        return rc;
+    const struct compare_point *first = &t->first, *last = &t->last;
+    struct compare_point centre = {first->step + (last->step - first->step) / 2,
+                                   first->tokens + (last->tokens - first->tokens) / 2, (first->epoch + last->epoch) / 2,
+                                   mean.loss};
+    return compare_curve_add(&t->centres, centre, err);
 }
 
 /* An epoch that was printed with a few digits may lie a hair above its bucket's end: 1e-6 of a bucket is forgiven. */
@@ -86,6 +98,7 @@ static void open_bucket(struct compare_train *t, const struct compare_point *p)
 {
     double k = ceil(p->epoch * COMPARE_BUCKETS_PER_EPOCH - 1e-6) - 1;
     t->open = true;
+    t->first = *p;
     t->sum = 0;
     t->in_bucket = 0;
     t->bucket_from = (k + 1e-6) / COMPARE_BUCKETS_PER_EPOCH;
@@ -104,6 +117,7 @@ int compare_train_add(struct compare_train *t, size_t count, const int64_t *step
             open_bucket(t, &p);
         }
         t->sum += p.loss;
+        t->not_finite += !isfinite(p.loss);
         t->in_bucket++;
         t->last = p;
         if (t->extent_limit)
@@ -120,6 +134,8 @@ int compare_train_end(struct compare_train *t, struct err *err)
 void compare_train_finish(struct compare_train *t)
 {
     compare_curve_finish(&t->means);
+    compare_curve_finish(&t->centres);
+    compare_smooth_finish(&t->smoother);
     free(t->extents);
     *t = (struct compare_train){0};
 }

@@ -80,6 +80,9 @@ static void fill_group(const struct compare_member **runs, size_t count, double 
     for (size_t i = 0; i < g->seeds; i++)
         values[i] = runs[i]->tok_s;
     g->tok_s = make_stat(values, g->seeds);
+    for (size_t i = 0; i < g->seeds; i++)
+        values[i] = runs[i]->train;
+    g->train = make_stat(values, g->seeds);
 }
 
 static bool same_group(const struct compare_member *a, const struct compare_member *b)

@@ -17,10 +17,11 @@ struct err;
 
 /* Of a run, what its group needs. */
 struct compare_member {
+    const char *id;
     const char *experiment; /* hash of the spec without its seed; "" when not known */
     const char *name, *label;
     int64_t seed, step;
-    double best_val, val, tok_s; /* NaN: not known */
+    double best_val, val, tok_s, train; /* NaN: not known */
 };
 
 /* Of the finite values among a group's runs that count. */
@@ -36,7 +37,7 @@ struct compare_group {
     /* the names' common part before "-s" and the seed; where there is none, its first run's label */
     char name[COMPARE_GROUP_NAME_SIZE];
     size_t runs, seeds;
-    struct compare_stat best_val, val, tok_s;
+    struct compare_stat best_val, val, tok_s, train;
 };
 
 /* group_of[i] becomes the group of member i; groups (room for count) are in the order of their first runs. */

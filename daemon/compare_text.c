@@ -1,14 +1,14 @@
 /* compare_text.c: the sentences of a comparison. Numbers here are rounded for reading; exact ones stand beside them in
  * the answer. */
-#include "daemon/compare.h"
+#include "daemon/compare_text.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "daemon/compare.h"
 
-/* "3", "1.86", "0.034" */
-static const char *epoch_text(double epoch, char out[32])
+const char *compare_epoch_text(double epoch, char out[32])
 {
     if (fabs(epoch - round(epoch)) < 0.005 && epoch >= 0.995)
         snprintf(out, 32, "%.0f", epoch);
@@ -33,10 +33,10 @@ static void arrow_text(const struct compare_run *winner, const struct compare_ru
         snprintf(saved, sizeof saved, "with as many tokens");
     else
         snprintf(saved, sizeof saved, "%.2f\u00d7 more tokens (that best stood at epoch %s)", 1 / ratio,
-                 epoch_text(arrow->loser_best.epoch, best));
-    epoch_text(loser->epoch, of);
+                 compare_epoch_text(arrow->loser_best.epoch, best));
+    compare_epoch_text(loser->epoch, of);
     snprintf(out, COMPARE_TEXT_SIZE, "%s at epoch %s passes %s's best of %s epoch%s%s: %s", winner->label,
-             epoch_text(arrow->at.epoch, at), loser->label, of, strcmp(of, "1") == 0 ? "" : "s",
+             compare_epoch_text(arrow->at.epoch, at), loser->label, of, strcmp(of, "1") == 0 ? "" : "s",
              pair->on_validation ? "" : " in training loss", saved);
 }
 
@@ -61,7 +61,7 @@ void compare_pair_text(const struct compare_run *a, const struct compare_run *b,
         bool a_lower = ca->points[best_a].loss < cb->points[best_b].loss;
         const struct compare_run *low = a_lower ? a : b, *high = a_lower ? b : a;
         char at[32];
-        epoch_text(a_lower ? ca->points[best_a].epoch : cb->points[best_b].epoch, at);
+        compare_epoch_text(a_lower ? ca->points[best_a].epoch : cb->points[best_b].epoch, at);
         snprintf(out, COMPARE_TEXT_SIZE,
                  "%s and %s: neither passes the other's best for good (%s was below at epoch %s "
                  "but did not stay there; %s never reaches %s's best)",
@@ -76,6 +76,8 @@ void compare_pair_text(const struct compare_run *a, const struct compare_run *b,
     snprintf(out, COMPARE_TEXT_SIZE, "%s and %s: no answer, %s%s no finite %s loss", a->label, b->label,
              none ? "both have" : empty->label, none ? "" : " has", pair->on_validation ? "validation" : "training");
 }
+
+#define UNEQUAL 1.05 /* a budget that is larger by more than that is another one */
 
 struct notes {
     void (*visit)(void *arg, const char *text);
@@ -122,10 +124,46 @@ static const char *order_of(const struct compare_run *r)
     return r->order;
 }
 
+enum budget { BUDGET_PARAMETERS, BUDGET_TOKENS, BUDGET_FLOPS };
+
+static double budget_of(const struct compare_run *r, enum budget budget)
+{
+    switch (budget) {
+    case BUDGET_PARAMETERS:
+        return r->params > 0 ? (double)r->params : NAN;
+    case BUDGET_TOKENS:
+        return r->tokens > 0 ? (double)r->tokens : NAN;
+    case BUDGET_FLOPS:
+        break;
+    }
+    return r->tokens > 0 ? (double)r->tokens * r->flops_per_token : NAN;
+}
+
+/* Between the least and the most of what ran: who has more of it has an advantage that the table does not show. */
+static void note_budget(const struct notes *n, const struct compare_run *runs, size_t count, enum budget budget)
+{
+    static const char *const names[] = {"parameters", "tokens", "FLOPs"};
+    static const char *const remedies[] = {"model.ffn.match makes sizes equal", "--at tokens compares at as many",
+                                           "--at flops compares at as many"};
+    const struct compare_run *least = NULL, *most = NULL;
+    for (size_t i = 0; i < count; i++) {
+        double value = budget_of(&runs[i], budget);
+        if (isnan(value))
+            continue;
+        if (!least || value < budget_of(least, budget))
+            least = &runs[i];
+        if (!most || value > budget_of(most, budget))
+            most = &runs[i];
+    }
+    if (least && budget_of(most, budget) > UNEQUAL * budget_of(least, budget))
+        note(n, "unequal %s: %s has %.4g, %s has %.4g; %s", names[budget], least->label, budget_of(least, budget),
+             most->label, budget_of(most, budget), remedies[budget]);
+}
+
 static void note_state(const struct notes *n, const struct compare_run *r)
 {
     char epoch[32];
-    epoch_text(r->epoch, epoch);
+    compare_epoch_text(r->epoch, epoch);
     if (strcmp(r->state, "finished") != 0) {
         if (r->step == 0)
             note(n, "%s is %s and has no steps yet", r->label, r->state);
@@ -135,6 +173,10 @@ static void note_state(const struct notes *n, const struct compare_run *r)
             note(n, "%s is %s at step %lld (epoch %s)%s%s", r->label, r->state, (long long)r->step, epoch,
                  *r->reason ? ": " : "", r->reason);
     }
+    if (r->train.not_finite > 0)
+        note(n, "%s has %lld step%s whose loss is not finite: %s in its curve", r->label,
+             (long long)r->train.not_finite, r->train.not_finite == 1 ? "" : "s",
+             r->train.not_finite == 1 ? "a gap" : "gaps");
     if (r->step > 0 && r->val.count == 0)
         note(n, "%s has no validation loss: it is compared by training loss", r->label);
 }
@@ -146,6 +188,8 @@ void compare_notes(const struct compare_run *runs, size_t count, void (*visit)(v
         note_state(&n, &runs[i]);
     note_disagreement(&n, runs, count, data_of, "data", "their losses are not on one scale");
     note_disagreement(&n, runs, count, order_of, "data.order", "they saw the text in other sequence");
+    for (int budget = BUDGET_PARAMETERS; budget <= BUDGET_FLOPS; budget++)
+        note_budget(&n, runs, count, (enum budget)budget);
     bool repeated = count < 2;
     for (size_t i = 0; i < count && !repeated; i++)
         for (size_t j = i + 1; j < count && !repeated; j++)

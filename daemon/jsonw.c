@@ -175,6 +175,14 @@ void jsonw_bytes(struct jsonw *w, const char *key, const char *bytes, size_t siz
     put(w, "\"", 1);
 }
 
+void jsonw_known(struct jsonw *w, const char *key, double value)
+{
+    if (isnan(value))
+        jsonw_null(w, key);
+    else
+        jsonw_real(w, key, value);
+}
+
 void jsonw_string(struct jsonw *w, const char *key, const char *value)
 {
     if (value == NULL)

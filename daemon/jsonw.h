@@ -30,6 +30,8 @@ void jsonw_null(struct jsonw *w, const char *key);
 void jsonw_bool(struct jsonw *w, const char *key, bool value);
 void jsonw_int(struct jsonw *w, const char *key, int64_t value);
 void jsonw_real(struct jsonw *w, const char *key, double value);
+/* NaN is not known: null. */
+void jsonw_known(struct jsonw *w, const char *key, double value);
 /* value NULL gives null. */
 void jsonw_string(struct jsonw *w, const char *key, const char *value);
 /* Any bytes: what is not UTF-8 becomes U+FFFD. */

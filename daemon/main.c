@@ -28,6 +28,7 @@
 #include "daemon/home.h"
 #include "daemon/http.h"
 #include "daemon/nvml.h"
+#include "daemon/query.h"
 #include "daemon/store.h"
 #include "daemon/stream.h"
 #include "daemon/supervisor.h"
@@ -45,6 +46,7 @@ static const struct http_route *const tables[] = {
     api_log_routes,
     api_import_routes,
     api_compare_routes,
+    api_query_routes,
     stream_routes,
     NULL,
 };
@@ -93,6 +95,7 @@ static void on_signal(uv_signal_t *handle, int signal)
     if (p->ending)
         _exit(0);
     p->ending = true;
+    query_end();
     log_event(LOG_LEVEL_INFO, "ending", "signal=%d", signal);
     uv_timer_start(&p->give_up, on_give_up, GIVE_UP_MS, 0);
     p->bakad.stopping = true;

@@ -234,7 +234,7 @@ class CliTest(unittest.TestCase):
         self.refused(2, "too few arguments", "compare")
         self.refused(2, "", "frobnicate")
         self.refused(2, "--name", "import", "x.csv")
-        self.refused(2, "--csv and --json", "steps", "x", "--csv", "--json")
+        self.refused(2, "--csv, --json and --jsonl", "steps", "x", "--csv", "--json")
         self.refused(2, "--timeout", "wait", "x", "--timeout", "soon")
         self.refused(2, "--set", "submit", "x.json", "--set", "novalue")
         bad = self.home.root / "bad.csv"
@@ -364,10 +364,55 @@ class RunsTest(unittest.TestCase):
         self.assertEqual(len(told), 3, told)
         for line in told:
             self.assertEqual(len(set(re.findall(r"study-[a-z]+-s(\d)", line))), 1, line)
+        self.check_decision(answer)
+        self.assertEqual([(d["path"], d["values"]) for d in answer["differs"]],
+                         [("model.ffn.type", ["gelu"] * 3 + ["swiglu"] * 3), ("train.seed", ["1", "2", "3"] * 2)])
+        self.assertIn("differs in model.ffn.type: gelu (study-gelu), swiglu (study-swiglu)\n", text)
+        self.assertIn("differs in train.seed: 1, 2, 3\n", text)
+        self.assertIn(answer["decisions"][0]["text"], text)
+        # at another point that was named
+        first = answer["runs"][0]["curves"]["val"]["tokens"][0]
+        named = self.home.json("compare", "study", "--decide-at", first)["decisions"][0]
+        self.assertEqual((named["tokens"], named["n"]), (first, 3))
+        for wrong in ("0", "-1", "half"):
+            self.assertIn("--decide-at", self.home.ctl("compare", "study", f"--decide-at={wrong}", check=False).stderr)
+        far = self.home.json("compare", "study", "--decide-at", 10 ** 12)["decisions"][0]
+        self.assertEqual((far["verdict"], far["n"]), ("no_answer", 0))
+        board = self.home.json("leaderboard", "study")
+        means = [row["group"]["best_val_loss"]["mean"] for row in board["rows"]]
+        self.assertEqual((board["metric"], means, [row["rank"] for row in board["rows"]]),
+                         ("best_val_loss", sorted(means), [1, 2]))
+        self.assertEqual(board["rows"][1]["against_first"], answer["decisions"][0])
+        text = self.home.ctl("leaderboard", "study").stdout
+        self.assertRegex(text, rf"(?m)^2 +{board['rows'][1]['group']['name']} +3 +{means[1]:.4f} ± ")
+        self.assertIn("a run's final loss varies by ", text)
+        speeds = self.home.json("leaderboard", "study", "--by", "speed")["rows"]
+        self.assertGreaterEqual(speeds[0]["group"]["tok_s"]["mean"], speeds[1]["group"]["tok_s"]["mean"])
+        wrong = self.home.ctl("leaderboard", "study", "--by", "luck", check=False)
+        self.assertEqual((wrong.returncode, "--by luck: one of best, end, train or speed is needed" in wrong.stderr), (2, True))
         # one seed each: the table says all, and of few pairs none is left out
         text = self.home.ctl("compare", "study-gelu-s1", "study-swiglu-s2").stdout
         self.assertNotIn("±", text)
         self.assertNotIn("more pairs", text)
+
+    def check_decision(self, answer):
+        """Worked out again from the runs: differences of equal seeds at the end, the lower group first."""
+        (decision,) = answer["decisions"]
+        ends = [r["curves"]["val"]["loss"][-1] for r in answer["runs"]]
+        differences = [a - b for a, b in zip(ends[:3], ends[3:])]
+        if statistics.mean(differences) > 0:
+            differences = [-d for d in differences]
+        self.assertEqual((decision["n"], decision["seeds"], decision["equal_order"]), (3, 3, True))
+        self.assertEqual(decision["tokens"], answer["runs"][0]["tokens"])
+        self.assertAlmostEqual(decision["difference"], statistics.mean(differences), delta=1e-12)
+        self.assertAlmostEqual(decision["seed_noise"], statistics.stdev(differences), delta=1e-12)
+        half = 4.302652729749464 * statistics.stdev(differences) / math.sqrt(3)  # t(0.975, 2), printed tables
+        self.assertAlmostEqual(decision["high"] - decision["difference"], half, delta=1e-9)
+        self.assertEqual(decision["verdict"], "lower" if decision["high"] < 0 else "not_distinguishable")
+        noise = [g["val_loss"]["sd"] for g in answer["groups"]]
+        self.assertAlmostEqual(answer["noise"]["sd"], math.sqrt(statistics.mean(s * s for s in noise)), delta=1e-12)
+        ranks = sorted((g["best_val_loss"]["mean"], g["rank"]) for g in answer["groups"])
+        self.assertEqual([r for _, r in ranks], [1, 2])
 
     def test_wait_tells_without_a_terminal(self):
         run = json.loads(self.submit(self.spec(epochs=3000), "--name", "told", "--json").stdout)["runs"][0]["id"]

@@ -177,7 +177,7 @@ static void test_means(void **state)
         loss[i] = i;
     }
     struct compare_train t;
-    assert_int_equal(compare_train_init(&t, 8, NULL), 0);
+    assert_int_equal(compare_train_init(&t, 8, NULL, NULL), 0);
     for (int i = 0; i < STEPS; i += 25)
         assert_int_equal(compare_train_add(&t, 25, step + i, epoch + i, tokens + i, loss + i, NULL), 0);
     compare_train_end(&t, NULL);
@@ -211,7 +211,7 @@ static void test_means_nonfinite(void **state)
     const int64_t step[] = {1, 2, 3, 4}, tokens[] = {50, 100, 150, 200};
     const double epoch[] = {0.025, 0.05, 0.075, 0.1}, loss[] = {1, NAN, 3, 5};
     struct compare_train t;
-    assert_int_equal(compare_train_init(&t, 2, NULL), 0);
+    assert_int_equal(compare_train_init(&t, 2, NULL, NULL), 0);
     assert_int_equal(compare_train_add(&t, 4, step, epoch, tokens, loss, NULL), 0);
     compare_train_end(&t, NULL);
     assert_int_equal(t.means.count, 2);
@@ -221,7 +221,7 @@ static void test_means_nonfinite(void **state)
     assert_true(t.extents[0].min == 1 && t.extents[t.extent_count - 1].max == 5);
     compare_train_finish(&t);
     /* nothing at all */
-    assert_int_equal(compare_train_init(&t, 0, NULL), 0);
+    assert_int_equal(compare_train_init(&t, 0, NULL, NULL), 0);
     compare_train_end(&t, NULL);
     assert_int_equal(t.means.count, 0);
     compare_train_finish(&t);

@@ -24,7 +24,7 @@ static size_t group(const struct compare_member *members, size_t count)
           sizeof((const struct compare_member[]){__VA_ARGS__}) / sizeof(struct compare_member))
 #define RUN(experiment, name, seed, best)                                                                              \
     {                                                                                                                  \
-        experiment, name, name, seed, 10, best, best + 1, 1000 * best                                                  \
+        "", experiment, name, name, seed, 10, best, best + 1, 1000 * best, 0                                           \
     }
 
 static void check_stat(const struct compare_stat *s, size_t n, double mean, double sd)

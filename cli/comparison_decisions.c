@@ -23,8 +23,8 @@ static void print_crossing(const cJSON *decision, FILE *out)
                  run_format_epoch(run_number(crossing, "high"), high));
     if (crossed < pairs)
         snprintf(some, sizeof some, ", in %.0f of %.0f seeds", crossed, pairs);
-    snprintf(text, sizeof text, "  their curves cross last at epoch %s%s%s; %s%s",
-             run_format_epoch(run_number(crossing, "epoch"), epoch), range, some,
+    snprintf(text, sizeof text, "  %s and %s cross last at epoch %s%s%s; %s%s", run_text(decision, "a"),
+             run_text(decision, "b"), run_format_epoch(run_number(crossing, "epoch"), epoch), range, some,
              *below ? below : "which one is below from there depends on the seed",
              *below ? " is below from there" : "");
     output_line(out, text);

@@ -11,7 +11,7 @@ It is told what to do by the run's name, words joined by '.', each a letter and 
          at all; y3: hangs instead of its end; y4: hangs in the checkpoint of that step
   p7     writes halves of lines for ever after step 7    v7   says step 7 again and again, for ever
   w7     tells of step 7 twice, and of a step 3 that was long ago, and goes on
-  i1     does not hear the first SIGTERM
+  u1     does not hear the first SIGTERM
   l300   prints so many KiB to its log at each step
   o7     leaves a process behind at step 7 that writes to the journal of this attempt once the next one has begun
   g7     has a GPU that is seen at the start and at the end, and reports Xid 7 (0: none); MFU is 0.4
@@ -53,7 +53,7 @@ class Trainer:
         self.first = 0 if resume == "none" else int(resume.split("/")[1].split("-")[0])
         self.resume = resume
         self.asked = self.checkpoints = False
-        self.deaf = "i" in plan
+        self.deaf = "u" in plan
         self.journal = os.open(run / f"attempts/{attempt}/journal", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
 
     def put(self, **record):

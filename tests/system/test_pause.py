@@ -86,7 +86,7 @@ class Pause(Stepping):
 
     def test_asked_again(self):
         """One that goes on as if it had heard nothing is asked for a checkpoint, and told again when it is written."""
-        run = self.d.queue("n400.m10.k1000.i1")
+        run = self.d.queue("n400.m10.k1000.u1")
         self.d.until_step(run, 3)
         self.d.post(f"/v1/runs/{run}/pause")
         self.d.until(run, "paused")

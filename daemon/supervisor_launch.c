@@ -192,7 +192,8 @@ static void on_prepared(uv_work_t *work, int status)
     struct executor_launch l = describe(a, NULL);
     a->process.data = a;
     a->launch_rc = executor_spawn(s->bakad->loop, &l, a->lock_fd, &a->process, on_child_exit, &a->launch_err);
-    a->has_process = true; /* libuv wants the handle closed also when the spawn failed */
+    /* libuv wants the handle closed also when the spawn failed, but not when it did not come to that */
+    a->has_process = uv_handle_get_type((uv_handle_t *)&a->process) == UV_PROCESS;
     close(a->lock_fd);
     a->lock_fd = -1;
     free(a->spec);

@@ -34,12 +34,14 @@ class Fault:
 
 
 def sweep(op, errors, calls, short):
-    """(error, mode, n) for every n up to `calls`, or for `short` of them, spread evenly, first and last among them."""
+    """(error, mode, n) for every n up to `calls`; in the short form for `short` of them, spread evenly, first and last among
+    them, and further errors than the first once, at the last."""
     if LONG or calls <= short:
         places = range(1, calls + 1)
     else:
         places = sorted({1 + round(i * (calls - 1) / max(short - 1, 1)) for i in range(short)})
     for error in errors:
-        for mode in ("once", "on"):
-            for n in places:
+        brief = not LONG and error != errors[0]
+        for mode in ("once",) if brief else ("once", "on"):
+            for n in list(places)[-1:] if brief else places:
                 yield error, mode, n

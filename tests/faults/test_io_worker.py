@@ -28,12 +28,12 @@ KINDS = [  # what is called, how it fails, on what, and how many n the short for
     ("sync", ("EIO", "ENOSPC"), "*/checkpoints*", 2),
     ("rename", ("EIO", "ENOSPC"), "*/checkpoints*", 2),
     ("rename", ("EIO", "ENOSPC"), "*/attempts/*", 1),
-    ("open", ("EIO", "ENOSPC"), "*/runs/*", 2),
-    ("mkdir", ("EIO", "ENOSPC"), "*/runs/*", 2),
-    ("allocate", ("EIO", "ENOSPC"), "*/runs/*", 2),
-    ("truncate", ("EIO",), "*/runs/*", 2),
-    ("remove", ("EIO",), "*/runs/*", 2),
-    ("read", ("EIO",), "*/runs/*", 2),
+    ("open", ("EIO", "ENOSPC"), "*/runs/*", 1),
+    ("mkdir", ("EIO", "ENOSPC"), "*/runs/*", 1),
+    ("allocate", ("EIO", "ENOSPC"), "*/runs/*", 1),
+    ("truncate", ("EIO",), "*/runs/*", 1),
+    ("remove", ("EIO",), "*/runs/*", 1),
+    ("read", ("EIO",), "*/runs/*", 1),
 ]
 
 

@@ -6,7 +6,7 @@ of a request; runs are paused, cancelled and queued again, preempted, and the wh
 daemon is killed or restarted. Nobody helps: in the end each run must be finished, its curve that of an undisturbed run
 bit for bit, the database whole, and no daemon may have gathered file descriptors or memory while it lived.
 
-BAKA_SOAK_MINUTES sets how long (default 0.4, with BAKA_FAULTS_LONG 40); BAKA_SEED repeats a sequence, which is printed.
+BAKA_SOAK_MINUTES sets how long (default 0.25, with BAKA_FAULTS_LONG 40); BAKA_SEED repeats a sequence, which is printed.
 """
 import collections
 import os
@@ -25,7 +25,7 @@ from harness import Home, SANITIZED, english
 from test_kills import exact
 
 LONG = bool(os.environ.get("BAKA_FAULTS_LONG"))
-MINUTES = float(os.environ.get("BAKA_SOAK_MINUTES", 40 if LONG else 0.4))
+MINUTES = float(os.environ.get("BAKA_SOAK_MINUTES", 40 if LONG else 0.25))
 SEED = int(os.environ.get("BAKA_SEED", random.SystemRandom().randrange(2**32)))
 SEEDS = (3, 4, 5)
 WAITING = 4  # runs that are not at an end

@@ -1,7 +1,7 @@
 /* fuzz_job.c: any bytes as a job. What is taken has a canonical text that says the same again; what is refused must say
  * why on one line.
  *
- * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
+ * fuzz-sources: base/err.c base/json.c base/spare.c base/json_check.c base/path.c base/sha256.c
  * fuzz-sources: schema/job.c schema/plan_optimizer.c schema/spec_*.c
  * fuzz-libs: -lcjson -lcrypto -lm
  */

@@ -1,7 +1,7 @@
 /* fuzz_journal.c: any bytes as a line of a journal. A record must print to a line that is read as the same record, and
  * must be the one that the strict reader finds (a blank in front turns the scanner away).
  *
- * fuzz-sources: base/err.c base/gpu_health.c base/json.c base/json_check.c
+ * fuzz-sources: base/err.c base/gpu_health.c base/json.c base/spare.c base/json_check.c
  * fuzz-sources: schema/journal_number.c schema/journal_parse.c schema/journal_print.c
  * fuzz-libs: -lcjson -lm
  * fuzz-max-len: 4096

@@ -1,7 +1,7 @@
 /* fuzz_request.c: any bytes as the body of a submission, parsed, expanded and validated. What is taken gives the
  * promised number of runs, each with a valid name and a valid spec; what is refused says why on one line.
  *
- * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
+ * fuzz-sources: base/err.c base/json.c base/spare.c base/json_check.c base/path.c base/sha256.c
  * fuzz-sources: schema/plan_optimizer.c schema/spec_*.c schema/submission.c daemon/sweep.c
  * fuzz-libs: -lcjson -lcrypto -lm
  * fuzz-max-len: 2048

@@ -4,7 +4,7 @@
  * Most mutations of a length prefix are refused at once, so each input is also tried as a header with as many bytes of
  * data behind it as its first byte says.
  *
- * fuzz-sources: base/err.c base/json.c base/json_check.c worker/safetensors.c
+ * fuzz-sources: base/err.c base/json.c base/spare.c base/json_check.c worker/safetensors.c
  * fuzz-libs: -lcjson -lm
  */
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* fuzz_spec.c: any bytes as a spec. What is taken must survive its own two forms: the whole JSON gives the same struct,
  * the canonical text the same hash; what is refused must say why on one line.
  *
- * fuzz-sources: base/err.c base/json.c base/json_check.c base/path.c base/sha256.c
+ * fuzz-sources: base/err.c base/json.c base/spare.c base/json_check.c base/path.c base/sha256.c
  * fuzz-sources: schema/plan_optimizer.c schema/spec_*.c
  * fuzz-libs: -lcjson -lcrypto -lm
  */

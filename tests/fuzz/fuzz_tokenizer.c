@@ -4,7 +4,7 @@
  * An input is the file, a byte 0, and the text; without a byte 0 there is no text. The seeds lack most of the bytes a
  * vocabulary needs, so they are filled in: else no mutation would keep all 243.
  *
- * fuzz-sources: base/err.c base/file.c base/json.c base/json_check.c base/path.c base/sha256.c
+ * fuzz-sources: base/err.c base/file.c base/json.c base/spare.c base/json_check.c base/path.c base/sha256.c
  * fuzz-sources: text/added_tokens.c text/bpe*.c text/byte_alphabet.c text/nfc.c text/split_pattern.c text/text_cut.c
  * fuzz-sources: text/utf8.c text/vocabulary.c
  * fuzz-libs: -lcjson -lcrypto -lpcre2-8 -lutf8proc -lm

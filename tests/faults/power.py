@@ -150,6 +150,8 @@ class Disk:
             return
         if r.op in ("create", "mkdir", "remove", "rename"):
             folder, name = self.parent(r.path)
+            if r.op == "remove" and folder is None:
+                return  # of two that remove one tree, the other took the emptied folder before this one had told
             if r.op == "rename":
                 node, (target, new) = folder.live[name], self.parent(r.other)
                 if target is folder:

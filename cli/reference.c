@@ -66,3 +66,16 @@ void reference_explain(struct client *client, const char *ref, struct err *err)
                 ref);
     cJSON_Delete(page);
 }
+
+int reference_compare(struct client *client, const char *const *refs, int count, cJSON **answer, struct err *err)
+{
+    struct client_url url;
+    client_url_start(&url, "/v1/compare");
+    for (int i = 0; i < count; i++)
+        client_url_param(&url, "ref", "%s", refs[i]);
+    int rc = client_get(client, client_url_text(&url), answer, err);
+    client_url_finish(&url);
+    for (int i = 0; i < count && rc == 0; i++)
+        reference_note(client, refs[i], cJSON_GetObjectItemCaseSensitive(*answer, "runs"));
+    return rc;
+}

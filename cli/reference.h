@@ -18,6 +18,9 @@ struct err;
  * what the daemon answered. A tag that cannot be asked for is no failure: the answer stands. */
 void reference_note(struct client *client, const char *ref, const cJSON *runs);
 
+/* What the daemon compares `refs` to be (GET /v1/compare), and their notes. The caller deletes *answer. */
+int reference_compare(struct client *client, const char *const *refs, int count, cJSON **answer, struct err *err);
+
 /* For a verb that takes runs only: when the daemon knew no run `ref` because it is a tag, says so in *err. */
 void reference_explain(struct client *client, const char *ref, struct err *err);
 

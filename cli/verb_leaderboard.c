@@ -41,17 +41,7 @@ static int fetch(struct cli *cli, cJSON **out, struct err *err)
 {
     struct client *client;
     int rc = cli_client(cli, &client, err);
-    if (rc)
-        return rc;
-    struct client_url url;
-    client_url_start(&url, "/v1/compare");
-    for (int i = 0; i < cli->args.positional_count; i++)
-        client_url_param(&url, "ref", "%s", cli->args.positional[i]);
-    rc = client_get(client, client_url_text(&url), out, err);
-    client_url_finish(&url);
-    for (int i = 0; i < cli->args.positional_count && rc == 0; i++)
-        reference_note(client, cli->args.positional[i], cJSON_GetObjectItemCaseSensitive(*out, "runs"));
-    return rc;
+    return rc ? rc : reference_compare(client, cli->args.positional, cli->args.positional_count, out, err);
 }
 
 /* Larger is better of a speed alone; what has no value comes last, and equal ones in the order of their runs. */

@@ -14,18 +14,10 @@ static int fetch(struct cli *cli, cJSON **answer, cJSON *details, struct err *er
     struct client *client;
     const cJSON *run;
     int rc = cli_client(cli, &client, err);
+    if (rc == 0)
+        rc = reference_compare(client, cli->args.positional, cli->args.positional_count, answer, err);
     if (rc)
         return rc;
-    struct client_url url;
-    client_url_start(&url, "/v1/compare");
-    for (int i = 0; i < cli->args.positional_count; i++)
-        client_url_param(&url, "ref", "%s", cli->args.positional[i]);
-    rc = client_get(client, client_url_text(&url), answer, err);
-    client_url_finish(&url);
-    if (rc)
-        return rc;
-    for (int i = 0; i < cli->args.positional_count; i++)
-        reference_note(client, cli->args.positional[i], cJSON_GetObjectItemCaseSensitive(*answer, "runs"));
     cJSON_ArrayForEach(run, cJSON_GetObjectItemCaseSensitive(*answer, "runs")) {
         cJSON *detail = NULL;
         run_warn_missing(run);
